@@ -1,0 +1,102 @@
+/** Chunks and slice records (spec meta-model section 3).
+ *
+ *  A file is an array of 64 MiB chunks; a chunk is an append-only list of 24-byte records; later records overlay earlier:
+ *
+ *     0      4            12     16     20     24
+ *     ├─pos──┼─────id─────┼─size─┼─off──┼─len──┤      big-endian; id 0 = zeros without an object
+ */
+
+import { assert } from '../../base/assert.ts'
+import { readU64, writeU64 } from '../../base/bytes.ts'
+import { Fault } from '../../base/fault.ts'
+
+export const CHUNK_BYTES = 2 ** 26
+export const CHUNK_SHIFT = 26
+/** any offset or end at or beyond this is EFBIG: 64 MiB × 2^31 */
+export const MAX_FILE_BYTES = 2 ** 57
+export const SLICE_RECORD_BYTES = 24
+
+export interface Slice {
+  /** volume-unique, never reused; 0 = a hole written down */
+  readonly id: number
+  /** bytes of the whole slice as stored: with the id it names the objects */
+  readonly size: number
+  /** first byte used inside the slice */
+  readonly off: number
+  /** bytes used */
+  readonly len: number
+}
+export interface SliceRecord extends Slice {
+  /** offset inside the chunk */
+  readonly pos: number
+}
+
+export function encodeRecords(records: readonly SliceRecord[]): Buffer {
+  const bytes = Buffer.allocUnsafe(records.length * SLICE_RECORD_BYTES)
+  let at = 0
+  for (const r of records) {
+    assert(r.pos >= 0 && r.len > 0 && r.pos + r.len <= CHUNK_BYTES, 'a slice record lies inside its chunk')
+    bytes.writeUInt32BE(r.pos, at)
+    writeU64(bytes, r.id, at + 4)
+    bytes.writeUInt32BE(r.size, at + 12)
+    bytes.writeUInt32BE(r.off, at + 16)
+    bytes.writeUInt32BE(r.len, at + 20)
+    at += SLICE_RECORD_BYTES
+  }
+  return bytes
+}
+
+/** Records in list order. A length that is no multiple of 24 is a damaged list: fault EIO. Records of length 0 are left out. */
+export function decodeRecords(bytes: Buffer): SliceRecord[] {
+  if (bytes.length % SLICE_RECORD_BYTES !== 0) throw new Fault(`damaged chunk: ${bytes.length} bytes of slice records`)
+  const records: SliceRecord[] = []
+  for (let at = 0; at < bytes.length; at += SLICE_RECORD_BYTES) {
+    const pos = bytes.readUInt32BE(at)
+    const len = bytes.readUInt32BE(at + 20)
+    if (len === 0) continue
+    if (pos + len > CHUNK_BYTES) throw new Fault(`damaged chunk: a slice record ends at ${pos + len}`)
+    records.push({ pos, id: readU64(bytes, at + 4), size: bytes.readUInt32BE(at + 12), off: bytes.readUInt32BE(at + 16), len })
+  }
+  return records
+}
+
+/** What a reader sees of a chunk: the records painted over each other in list order, gaps below the last covered byte as
+ *  id 0, neighbours not merged. Sorted by `pos`, no gap, starting at 0; bytes beyond the last segment are zeros. */
+export function buildView(records: readonly SliceRecord[]): SliceRecord[] {
+  let view: SliceRecord[] = []
+  for (const top of records) {
+    const end = top.pos + top.len
+    const last = view[view.length - 1]
+    if (last === undefined || last.pos + last.len <= top.pos) {
+      view.push(top) // the common case: appended behind everything
+      continue
+    }
+    const below: SliceRecord[] = []
+    let placed = false
+    for (const seg of view) {
+      const segEnd = seg.pos + seg.len
+      if (segEnd <= top.pos) below.push(seg)
+      else {
+        if (seg.pos < top.pos) below.push({ ...seg, len: top.pos - seg.pos })
+        if (!placed) {
+          below.push(top)
+          placed = true
+        }
+        if (segEnd > end) {
+          const cut = Math.max(0, end - seg.pos)
+          below.push({ ...seg, pos: seg.pos + cut, off: seg.off + cut, len: seg.len - cut })
+        }
+      }
+    }
+    if (!placed) below.push(top)
+    view = below
+  }
+  const filled: SliceRecord[] = []
+  let at = 0
+  for (const seg of view) {
+    if (seg.pos > at) filled.push({ pos: at, id: 0, size: 0, off: 0, len: seg.pos - at })
+    filled.push(seg)
+    at = seg.pos + seg.len
+  }
+  return filled
+}

@@ -1,0 +1,43 @@
+/** An object store: bytes under keys, nothing more. Every back end keeps this interface, every wrapper (prefix, retry,
+ *  encryption …) takes one and is one, and one conformance suite holds for all (spec data-objects section 5).
+ *
+ *  Keys are `/`-separated ASCII. Errors are thrown as Fault; a missing object is `null` or ObjectMissing, never a Fault. */
+
+import { ENOENT } from '../base/errno.ts'
+import { Fault } from '../base/fault.ts'
+
+export interface ObjectInfo {
+  readonly key: string
+  readonly size: number
+  /** unix milliseconds */
+  readonly mtimeMs: number
+  readonly isDirectory: boolean
+}
+
+export class ObjectMissing extends Fault {
+  constructor(key: string, cause?: unknown) {
+    super(`object ${key} does not exist`, { errno: ENOENT, cause })
+    this.name = 'ObjectMissing'
+  }
+}
+
+export interface ObjectStore {
+  /** `file:///var/jfs/myvol/`, for messages; no secret in it */
+  readonly description: string
+  /** what the store can take, so that callers need not guess */
+  readonly limits: { readonly rangeReads: boolean; readonly maxListPage: number }
+  /** The whole object, or `length` bytes from `offset` (fewer where it ends). The buffer is the caller's. Throws ObjectMissing. */
+  get(key: string, range?: { readonly offset: number; readonly length: number }): Promise<Buffer>
+  /** Visible all at once, readable at once. `body` is borrowed until the promise settles. */
+  put(key: string, body: Buffer): Promise<void>
+  /** A missing object is success. */
+  delete(key: string): Promise<void>
+  head(key: string): Promise<ObjectInfo | null>
+  /** Keys that begin with `prefix`, strictly after `marker`, ascending by bytes, at most `limit`. */
+  list(prefix: string, marker: string, limit: number): Promise<ObjectInfo[]>
+  /** Makes the bucket or base directory where there is none. */
+  create(): Promise<void>
+  /** Returns when these objects (put before) survive a power cut. Absent: they do as soon as `put` returns. */
+  sync?(keys: readonly string[]): Promise<void>
+  close(): Promise<void>
+}
