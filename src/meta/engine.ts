@@ -3,9 +3,9 @@
  *  gather ─► the operation decides ─► commit(guards, changes): "if all this is still so, make that so, all at once".
  *  An engine whose database lives in this process (memory, SQLite) answers synchronously where it can. */
 
-import type { Maybe } from '../base/maybe.ts'
 import type { Name } from '../base/bytes.ts'
 import type { Ino } from '../base/ino.ts'
+import type { Maybe } from '../base/maybe.ts'
 import type { Change, DirUsage, Fact, Quota, QuotaType, Read } from './facts.ts'
 import type { Attr } from './model/attr.ts'
 
@@ -23,7 +23,7 @@ export interface Guard {
 }
 
 export type Outcome =
-  | { readonly done: true; /** one a change, in order */ readonly results: readonly (number | undefined)[] }
+  | { readonly done: true /** one a change, in order */; readonly results: readonly (number | undefined)[] }
   /** a guard did not hold (or a guarded insert found its key taken): nothing was written */
   | { readonly done: false }
 
@@ -79,7 +79,12 @@ export interface Engine {
   gather(reads: readonly Read[], intent: Intent): Maybe<readonly Fact[]>
   /** Applies the changes, at most one a key (the driver merged them), if every guard holds; else nothing. */
   commit(guards: readonly Guard[], changes: readonly Change[]): Maybe<Outcome>
-  scan<K extends ScanKind>(kind: K, args: Scans[K]['args'], cursor: Cursor | null, limit: number): Maybe<Page<Scans[K]['row']>>
+  scan<K extends ScanKind>(
+    kind: K,
+    args: Scans[K]['args'],
+    cursor: Cursor | null,
+    limit: number,
+  ): Maybe<Page<Scans[K]['row']>>
   /** Reserves `count` ids and returns the first. Durable before it returns; wasted ids are fine. */
   allocate(counter: 'nextInode' | 'nextChunk' | 'nextSession' | 'nextTrash', count: number): Maybe<number>
   /** Resolves when everything committed so far survives a power cut. */

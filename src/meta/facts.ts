@@ -143,7 +143,13 @@ export type Change =
   /** commutes: nlink += , and mtime = ctime = at unless null. The node must exist, else the commit is refused. */
   | { readonly kind: 'adjustDir'; readonly ino: Ino; readonly nlink: number; readonly at: Time | null }
   /** commutes: length at least this (guarded only where it grows), mtime and ctime set */
-  | { readonly kind: 'extendNode'; readonly ino: Ino; readonly length: number; readonly mtime: Time; readonly ctime: Time }
+  | {
+      readonly kind: 'extendNode'
+      readonly ino: Ino
+      readonly length: number
+      readonly mtime: Time
+      readonly ctime: Time
+    }
   | { readonly kind: 'delNode'; readonly ino: Ino }
   /** inserts, or replaces the entry that was read; never delete + put */
   | { readonly kind: 'setDentry'; readonly parent: Ino; readonly name: Name; readonly ino: Ino; readonly type: number }
@@ -156,7 +162,13 @@ export type Change =
   /** commutes; result: number of records in the list afterwards */
   | { readonly kind: 'appendSlices'; readonly ino: Ino; readonly index: number; readonly records: Buffer }
   /** refused unless the list still begins with `prefix`; that prefix becomes `records` */
-  | { readonly kind: 'replaceSlices'; readonly ino: Ino; readonly index: number; readonly prefix: Buffer; readonly records: Buffer }
+  | {
+      readonly kind: 'replaceSlices'
+      readonly ino: Ino
+      readonly index: number
+      readonly prefix: Buffer
+      readonly records: Buffer
+    }
   | { readonly kind: 'delChunk'; readonly ino: Ino; readonly index: number }
   /** a slice that was just stored, with `refs` references (1, or 0 so that it is collected) */
   | { readonly kind: 'newSlice'; readonly id: number; readonly size: number; readonly refs: number }
@@ -174,19 +186,43 @@ export type Change =
   | { readonly kind: 'trashSlices'; readonly id: number; readonly at: number; readonly items: Buffer }
   | { readonly kind: 'delTrashedSlices'; readonly id: number; readonly at: number }
   /** type null = unlock */
-  | { readonly kind: 'putFlock'; readonly ino: Ino; readonly sid: number; readonly owner: string; readonly type: 'R' | 'W' | null }
+  | {
+      readonly kind: 'putFlock'
+      readonly ino: Ino
+      readonly sid: number
+      readonly owner: string
+      readonly type: 'R' | 'W' | null
+    }
   /** no records = unlock */
-  | { readonly kind: 'putPlock'; readonly ino: Ino; readonly sid: number; readonly owner: string; readonly records: Buffer }
+  | {
+      readonly kind: 'putPlock'
+      readonly ino: Ino
+      readonly sid: number
+      readonly owner: string
+      readonly records: Buffer
+    }
   /** a directory's statistics record {0, 0, 0} */
   | { readonly kind: 'newDirUsage'; readonly ino: Ino }
   | { readonly kind: 'putDirUsage'; readonly ino: Ino; readonly usage: DirUsage }
   | { readonly kind: 'delDirUsage'; readonly ino: Ino }
   /** commutes; a missing record is left missing (it is recomputed when read) */
-  | { readonly kind: 'dirUsage'; readonly ino: Ino; readonly length: number; readonly space: number; readonly inodes: number }
+  | {
+      readonly kind: 'dirUsage'
+      readonly ino: Ino
+      readonly length: number
+      readonly space: number
+      readonly inodes: number
+    }
   /** commutes: the volume's usedSpace and totalInodes */
   | { readonly kind: 'usage'; readonly space: number; readonly inodes: number }
   /** commutes */
-  | { readonly kind: 'quotaUsage'; readonly type: QuotaType; readonly key: number; readonly space: number; readonly inodes: number }
+  | {
+      readonly kind: 'quotaUsage'
+      readonly type: QuotaType
+      readonly key: number
+      readonly space: number
+      readonly inodes: number
+    }
   | { readonly kind: 'putQuota'; readonly type: QuotaType; readonly key: number; readonly quota: Quota }
   | { readonly kind: 'delQuota'; readonly type: QuotaType; readonly key: number }
   | { readonly kind: 'putCounter'; readonly name: CounterName; readonly value: number }
@@ -226,6 +262,8 @@ export const done = <T>(
 ): Done<T> => ({ value, changes, effects })
 
 /** One round trip, typed: `const [dir, found] = yield* gather(node(parent), dentry(parent, name))`. */
-export function* gather<const R extends readonly Read[]>(...reads: R): Generator<readonly Read[], { [K in keyof R]: FactOf<R[K]> }, readonly Fact[]> {
+export function* gather<const R extends readonly Read[]>(
+  ...reads: R
+): Generator<readonly Read[], { [K in keyof R]: FactOf<R[K]> }, readonly Fact[]> {
   return (yield reads) as { [K in keyof R]: FactOf<R[K]> }
 }

@@ -39,7 +39,9 @@ export interface Attr {
 }
 
 /** stat(2)'s file type bits by our type, index 1…7. */
-export const S_IFMT_BY_TYPE: readonly number[] = [0, 0o100000, 0o040000, 0o120000, 0o010000, 0o060000, 0o020000, 0o140000]
+export const S_IFMT_BY_TYPE: readonly number[] = [
+  0, 0o100000, 0o040000, 0o120000, 0o010000, 0o060000, 0o020000, 0o140000,
+]
 
 /** The type of an `st_mode`; 0 where the bits name none. */
 export const typeOfMode = (stMode: number): number => Math.max(0, S_IFMT_BY_TYPE.indexOf(stMode & 0o170000, 1))

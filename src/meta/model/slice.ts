@@ -55,7 +55,13 @@ export function decodeRecords(bytes: Buffer): SliceRecord[] {
     const len = bytes.readUInt32BE(at + 20)
     if (len === 0) continue
     if (pos + len > CHUNK_BYTES) throw new Fault(`damaged chunk: a slice record ends at ${pos + len}`)
-    records.push({ pos, id: readU64(bytes, at + 4), size: bytes.readUInt32BE(at + 12), off: bytes.readUInt32BE(at + 16), len })
+    records.push({
+      pos,
+      id: readU64(bytes, at + 4),
+      size: bytes.readUInt32BE(at + 12),
+      off: bytes.readUInt32BE(at + 16),
+      len,
+    })
   }
   return records
 }
