@@ -109,3 +109,5 @@ export interface Invalidator {
   inode(ino: Ino, offset: number, length: number): void
   entry(parent: Ino, name: Name): void
 }
+
+export type { Cancel, Entry, LockOwner, Plock, SetAttr, Usage } from '../meta/meta.ts'
