@@ -10,6 +10,8 @@ export interface Growth {
   readonly ancestors: readonly Ino[]
   readonly space: number
   readonly inodes: number
+  /** A link or a move: volume, user and group pay nothing, only the quotas of `ancestors` are asked. */
+  readonly onlyDirectories?: boolean
 }
 
 /** Capacity, inode limit and quotas, answered from this client's cached numbers (spec meta-model section 12). */
