@@ -1,7 +1,8 @@
 /** getfacl and setfacl (spec meta-model section 13). Rules are stored once and numbered; a node refers to its two by id. */
 
-import { EACCES, EIO, ENOENT, ENOTSUP, EPERM, EROFS } from '../../base/errno.ts'
-import { type Ino, isSpecial } from '../../base/ino.ts'
+import { EACCES, ENOENT, ENOTSUP, EPERM, EROFS } from '../../base/errno.ts'
+import { Fault } from '../../base/fault.ts'
+import { type Ino, inoToString, isSpecial } from '../../base/ino.ts'
 import { done, gather, node, type Operation } from '../facts.ts'
 import type { AclRule } from '../model/acl.ts'
 import { type Attr, TYPE_DIRECTORY } from '../model/attr.ts'
@@ -10,14 +11,15 @@ import type { Volume } from '../model/volume.ts'
 import { fillAcl, isEmptyAcl, isMinimalAcl, modeOfAcl } from '../rules/acl.ts'
 import { callerInGroup, isImmutable } from '../rules/permission.ts'
 
-/** The rule, or null where the node has none of this kind. ENOENT; EIO where the rule it names is not stored. */
+/** The rule, or null where the node has none of this kind. ENOENT; a fault where the rule it names is not stored. */
 export function* getAcl(ino: Ino, which: 'access' | 'default'): Operation<{ readonly rule: AclRule | null }> {
   const [attr] = yield* gather(node(ino))
   if (!attr) return ENOENT
   const id = which === 'access' ? attr.accessAcl : attr.defaultAcl
   if (id === 0) return done({ rule: null })
   const [rule] = yield* gather({ kind: 'aclRule', id })
-  return rule === null ? EIO : done({ rule })
+  if (rule === null) throw new Fault(`read ${which} rule ${id} of inode ${inoToString(ino)}`)
+  return done({ rule })
 }
 
 /** Sets a rule; an empty one removes it. An access rule and the mode follow each other; a minimal one becomes the mode.

@@ -1,20 +1,10 @@
 /** stat, access, chmod, chown, utimes, chattr, and the access time of readers. */
 
 import { nanosBetween, type Time, timeIsLess } from '../../base/clock.ts'
-import { EACCES, EIO, ENOENT, EPERM, EROFS, type Errno, isErrno } from '../../base/errno.ts'
+import { EACCES, ENOENT, EPERM, EROFS, type Errno, isErrno } from '../../base/errno.ts'
+import { Fault } from '../../base/fault.ts'
 import { type Ino, isTrash, livesInTrash, ROOT_INO } from '../../base/ino.ts'
-import {
-  type Change,
-  done,
-  type Fact,
-  gather,
-  node,
-  type Operation,
-  QUOTA_GROUP,
-  QUOTA_USER,
-  type QuotaType,
-  type Read,
-} from '../facts.ts'
+import { type Change, done, gather, node, type Operation, QUOTA_GROUP, QUOTA_USER, type QuotaType } from '../facts.ts'
 import type { SetAttr } from '../meta.ts'
 import { type Attr, spaceOf, TYPE_DIRECTORY, TYPE_FILE } from '../model/attr.ts'
 import type { Caller } from '../model/caller.ts'
@@ -22,6 +12,7 @@ import type { Volume } from '../model/volume.ts'
 import { chmodAcl, modeOfAcl } from '../rules/acl.ts'
 import { callerInGroup, MAY_WRITE } from '../rules/permission.ts'
 import { mayAccessNode } from './may-access.ts'
+import type { Asking } from './place.ts'
 
 /** ENOENT. */
 export function* getattr(ino: Ino): Operation<Attr> {
@@ -82,12 +73,7 @@ function changeOwner(before: Attr, caller: Caller, set: SetAttr): Attr | Errno {
   return uid === before.uid && gid === before.gid ? before : { ...before, uid, gid }
 }
 
-function* changeMode(
-  before: Attr,
-  owned: Attr,
-  caller: Caller,
-  set: SetAttr,
-): Generator<readonly Read[], Attr | Errno, readonly Fact[]> {
+function* changeMode(before: Attr, owned: Attr, caller: Caller, set: SetAttr): Asking<Attr | Errno> {
   let mode = (set.mode ?? 0) & 0o7777
   if (set.uid !== undefined || set.gid !== undefined) {
     // The kernel sends the mode along with an owner when it means "keep these bits"; what chown takes away stays away.
@@ -101,18 +87,13 @@ function* changeMode(
   }
   if (before.accessAcl === 0) return mode === owned.mode ? owned : { ...owned, mode }
   const [rule] = yield* gather({ kind: 'aclRule', id: before.accessAcl })
-  if (rule === null) return EIO
+  if (rule === null) throw new Fault(`read access rule ${before.accessAcl}`)
   const changed = chmodAcl(rule, mode)
   const [accessAcl] = yield* gather({ kind: 'aclId', rule: changed })
   return { ...owned, accessAcl, mode: modeOfAcl(changed, mode) }
 }
 
-function* changeTimes(
-  before: Attr,
-  attr: Attr,
-  caller: Caller,
-  set: SetAttr,
-): Generator<readonly Read[], Attr | Errno, readonly Fact[]> {
+function* changeTimes(before: Attr, attr: Attr, caller: Caller, set: SetAttr): Asking<Attr | Errno> {
   const explicit = isOther(set.atime, before.atime) || isOther(set.mtime, before.mtime)
   const now = set.atime === 'now' || set.mtime === 'now'
   if (!explicit && !now) return attr
