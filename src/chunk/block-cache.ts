@@ -1,0 +1,107 @@
+/** Whole blocks in memory, least recently used first out, bounded in bytes.
+ *
+ *  It is the read buffer (read-ahead lands here) and, with `--cache-dir memory`, the cache itself. Blocks are frozen: views
+ *  of them are handed out and outlive their place here. What nobody read for some seconds is dropped, so that an idle mount
+ *  is small; the clock for that is a counter of ticks, since reading a real one at each hit would cost more than the hit. */
+
+import type { BlockKey } from './keys.ts'
+
+const TICK_MS = 1000
+
+interface Entry {
+  readonly block: Buffer
+  tick: number
+}
+
+export class BlockCache {
+  readonly #budgetBytes: () => number
+  readonly #idleTicks: number
+  readonly #onIdleDrop: (bytes: number) => void
+  /** oldest use first */
+  readonly #entries = new Map<BlockKey, Entry>()
+  #newest: BlockKey | undefined
+  #bytes = 0
+  #tick = 0
+  #ticker: NodeJS.Timeout | undefined
+
+  /** `idleMs`: entries not read for so long are dropped; Infinity = never. */
+  constructor(options: {
+    readonly budgetBytes: () => number
+    readonly idleMs: number
+    readonly onIdleDrop: (bytes: number) => void
+  }) {
+    this.#budgetBytes = options.budgetBytes
+    this.#idleTicks = options.idleMs / TICK_MS
+    this.#onIdleDrop = options.onIdleDrop
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+  get count(): number {
+    return this.#entries.size
+  }
+
+  /** The block, if it is here with exactly this length. */
+  get(key: BlockKey, length: number): Buffer | undefined {
+    const entry = this.#entries.get(key)
+    if (entry === undefined || entry.block.length !== length) return undefined
+    entry.tick = this.#tick
+    if (this.#newest !== key) {
+      this.#entries.delete(key)
+      this.#entries.set(key, entry)
+      this.#newest = key
+    }
+    return entry.block
+  }
+
+  has(key: BlockKey): boolean {
+    return this.#entries.has(key)
+  }
+
+  /** Keeps a frozen block, at the cost of the oldest ones. */
+  put(key: BlockKey, block: Buffer): void {
+    this.delete(key)
+    const budget = this.#budgetBytes()
+    if (block.length > budget) return
+    for (const oldest of this.#entries.keys()) {
+      if (this.#bytes + block.length <= budget) break
+      this.delete(oldest)
+    }
+    this.#entries.set(key, { block, tick: this.#tick })
+    this.#newest = key
+    this.#bytes += block.length
+    if (this.#idleTicks !== Number.POSITIVE_INFINITY) {
+      this.#ticker ??= setInterval(() => this.#dropIdle(), TICK_MS).unref()
+    }
+  }
+
+  delete(key: BlockKey): void {
+    const entry = this.#entries.get(key)
+    if (entry === undefined) return
+    this.#entries.delete(key)
+    this.#bytes -= entry.block.length
+    if (this.#newest === key) this.#newest = undefined
+  }
+
+  clear(): void {
+    this.#entries.clear()
+    this.#bytes = 0
+    this.#newest = undefined
+    clearInterval(this.#ticker)
+    this.#ticker = undefined
+  }
+
+  #dropIdle(): void {
+    this.#tick++
+    const before = this.#bytes
+    for (const [key, entry] of this.#entries) {
+      if (this.#tick - entry.tick <= this.#idleTicks) break
+      this.delete(key)
+    }
+    if (this.#bytes < before) this.#onIdleDrop(before - this.#bytes)
+    if (this.#entries.size > 0) return
+    clearInterval(this.#ticker)
+    this.#ticker = undefined
+  }
+}

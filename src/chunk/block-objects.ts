@@ -1,0 +1,180 @@
+/** Blocks as objects: key, codec, time-out, retry, concurrency and metrics of every object request stand here once.
+ *
+ *  Retries: a put is repeated here (its repetition is harmless: same key, same bytes); a get is not, the reader of the file
+ *  repeats it (spec data-objects section 5.1). A time-out abandons the attempt but cannot end it: an abandoned put may still
+ *  look at the bytes, therefore the caller learns by `release` when nobody does any more. */
+
+import type { Clock } from '../base/clock.ts'
+import { Fault } from '../base/fault.ts'
+import type { Log } from '../base/log.ts'
+import { type Counter, exponentialBuckets, type Histogram, type Metrics } from '../base/metrics.ts'
+import type { ObjectStore } from '../object/store.ts'
+import type { Codec } from './codec.ts'
+import { type Block, objectKey } from './keys.ts'
+import { Slots } from './slots.ts'
+
+const SLOW_REQUEST_MS = 10_000
+/** the storage class is part of the label for JuiceFS's dashboards */
+const LABELS = { GET: 'GET,STANDARD', PUT: 'PUT,STANDARD', DELETE: 'DELETE,' } as const
+type Method = keyof typeof LABELS
+
+export interface BlockObjectsOptions {
+  readonly store: ObjectStore
+  readonly codec: Codec
+  readonly hashPrefix: boolean
+  readonly maxUploads: number
+  readonly maxDownloads: number
+  readonly getTimeoutMs: number
+  readonly putTimeoutMs: number
+  readonly ioRetries: number
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: Metrics
+  /** between attempts; the tests' is shorter */
+  readonly pause: (ms: number) => Promise<unknown>
+}
+
+export class BlockObjects {
+  /** Can a part of a block be fetched alone? */
+  readonly rangeReads: boolean
+  readonly #o: BlockObjectsOptions
+  readonly #uploads: Slots
+  readonly #downloads: Slots
+  readonly #durations: Histogram
+  readonly #bytes: Counter
+  readonly #errors: Counter
+  #uploading = 0
+
+  constructor(options: BlockObjectsOptions) {
+    this.#o = options
+    this.rangeReads = options.codec.plain && options.store.limits.rangeReads
+    this.#uploads = new Slots(options.maxUploads)
+    this.#downloads = new Slots(options.maxDownloads)
+    const { metrics } = options
+    const labels = ['method', 'storage_class']
+    this.#durations = metrics.histogram(
+      'object_request_durations_histogram_seconds',
+      'Object requests latency distributions.',
+      exponentialBuckets(0.01, 1.5, 25),
+      labels,
+    )
+    this.#bytes = metrics.counter('object_request_data_bytes', 'Object requests size in bytes.', labels)
+    this.#errors = metrics.counter('object_request_errors', 'failed requests to object store')
+    metrics.gauge('object_request_uploading', 'number of uploading requests to object store', () => this.#uploading)
+  }
+
+  key(block: Block): string {
+    return objectKey(block, this.#o.hashPrefix)
+  }
+
+  /** The whole plain block, exactly its length; the buffer is the caller's. One attempt. */
+  async get(block: Block): Promise<Buffer> {
+    const key = this.key(block)
+    const body = await this.#download(key, () => this.#o.store.get(key))
+    try {
+      return await this.#o.codec.decompress(body, block.length)
+    } catch (error) {
+      throw new Fault(`object ${key}`, { cause: error })
+    }
+  }
+
+  /** Plain bytes [offset, offset + length) of the block; only where `rangeReads`. One attempt. */
+  async getRange(block: Block, offset: number, length: number): Promise<Buffer> {
+    const key = this.key(block)
+    const bytes = await this.#download(key, () => this.#o.store.get(key, { offset, length }))
+    if (bytes.length !== length) {
+      throw new Fault(`object ${key} is short: ${bytes.length} bytes at ${offset} instead of ${length}`)
+    }
+    return bytes
+  }
+
+  /** Stores a block. Repeats up to `ioRetries` times with pauses of 1, 4, 9 … seconds, unless `stop` says that it is in
+   *  vain. `release` is called once, when the bytes are borrowed no longer: just before the answer, or long after. */
+  async put(
+    block: Block,
+    bytes: Buffer,
+    hooks: { readonly stop: () => boolean; readonly release: (stored: boolean) => void },
+  ): Promise<void> {
+    const abandoned: Promise<unknown>[] = []
+    let stored = false
+    try {
+      const body = await this.#o.codec.compress(bytes)
+      await this.#putWithRetries(this.key(block), body, hooks.stop, abandoned)
+      stored = true
+    } finally {
+      if (abandoned.length === 0) hooks.release(stored)
+      else void Promise.allSettled(abandoned).then(() => hooks.release(stored))
+    }
+  }
+
+  async delete(block: Block): Promise<void> {
+    const key = this.key(block)
+    await this.#request('DELETE', key, this.#o.putTimeoutMs, () => this.#o.store.delete(key), null)
+  }
+
+  async sync(blocks: readonly Block[]): Promise<void> {
+    if (blocks.length > 0) await this.#o.store.sync?.(blocks.map(block => this.key(block)))
+  }
+
+  async #putWithRetries(key: string, body: Buffer, stop: () => boolean, abandoned: Promise<unknown>[]): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      if (attempt > 0) await this.#o.pause(attempt * attempt * 1000)
+      await this.#uploads.enter()
+      this.#uploading++
+      try {
+        if (stop()) throw new Fault(`put object ${key}: given up`)
+        await this.#request('PUT', key, this.#o.putTimeoutMs, () => this.#o.store.put(key, body), abandoned)
+        this.#bytes.add(body.length, LABELS.PUT)
+        return
+      } catch (error) {
+        if (attempt >= this.#o.ioRetries || stop()) throw error
+        this.#o.log.warn(`put object ${key}: ${error instanceof Error ? error.message : error}, will try again`)
+      } finally {
+        this.#uploading--
+        this.#uploads.leave()
+      }
+    }
+  }
+
+  async #download(key: string, get: () => Promise<Buffer>): Promise<Buffer> {
+    await this.#downloads.enter()
+    try {
+      const body = await this.#request('GET', key, this.#o.getTimeoutMs, get, null)
+      this.#bytes.add(body.length, LABELS.GET)
+      return body
+    } finally {
+      this.#downloads.leave()
+    }
+  }
+
+  async #request<T>(
+    method: Method,
+    key: string,
+    timeoutMs: number,
+    start: () => Promise<T>,
+    abandoned: Promise<unknown>[] | null,
+  ): Promise<T> {
+    const { clock, log } = this.#o
+    const startedMs = clock.monotonicMs()
+    const running = start()
+    let timer: NodeJS.Timeout | undefined
+    const timeout = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        abandoned?.push(running)
+        running.catch(() => {})
+        reject(new Fault(`${method} ${key}: no answer within ${timeoutMs} ms`))
+      }, timeoutMs)
+    })
+    try {
+      return await Promise.race([running, timeout])
+    } catch (error) {
+      this.#errors.add(1)
+      throw error instanceof Fault ? error : new Fault(`${method} ${key}`, { cause: error })
+    } finally {
+      clearTimeout(timer)
+      const tookMs = clock.monotonicMs() - startedMs
+      this.#durations.observe(tookMs / 1000, LABELS[method])
+      if (tookMs > SLOW_REQUEST_MS) log.warn(`slow request: ${method} ${key} (cost: ${(tookMs / 1000).toFixed(3)}s)`)
+    }
+  }
+}

@@ -1,0 +1,164 @@
+/** Reads blocks: memory, then disk cache, then object store (spec vfs section 2.6).
+ *
+ *      in memory            → a view, at once
+ *      somebody fetches it  → wait for that fetch
+ *      small part           → the part alone, from the disk cache or by a range request; then the block is prefetched
+ *      else                 → the whole block into memory, one fetch however many ask
+ *
+ *  Every answer is a view of a frozen buffer. One attempt: who reads the file repeats (data-objects section 5.1). */
+
+import type { Maybe } from '../base/maybe.ts'
+import type { BlockCache } from './block-cache.ts'
+import type { BlockObjects } from './block-objects.ts'
+import type { CacheCounters } from './cache-counters.ts'
+import type { SliceName } from './chunk-store.ts'
+import { type Block, type BlockKey, blockKey, blockLength } from './keys.ts'
+
+/** What keeps blocks beyond this process; `disk-cache.ts` is one. */
+export interface SecondLevel {
+  /** Plain bytes [off, off + len) of the block; null where it has none, at once if it knows. Never rejects. */
+  read(block: Block, off: number, len: number): Maybe<Buffer | null>
+  has(block: Block): boolean
+  /** Keeps a frozen block if it may. `forced`: wait for room instead of dropping it; the promise tells when. */
+  offer(block: Block, bytes: Buffer, forced: boolean): Promise<void> | undefined
+}
+
+export interface FetcherOptions {
+  readonly blockBytes: number
+  readonly objects: BlockObjects
+  readonly memory: BlockCache
+  readonly disk: SecondLevel | null
+  /** `--cache-size` above 0: worth fetching more than was asked for */
+  readonly caching: boolean
+  /** workers that fetch whole blocks after a range read; 0 = none */
+  readonly prefetch: number
+  readonly counters: CacheCounters
+}
+
+/** up to this part of a block is read alone */
+const SMALL_PART = 1 / 4
+
+export class Fetcher {
+  readonly #o: FetcherOptions
+  readonly #flights = new Map<BlockKey, Promise<Buffer>>()
+  readonly #prefetchQueue = new Map<BlockKey, Block>()
+  #prefetching = 0
+
+  constructor(options: FetcherOptions) {
+    this.#o = options
+  }
+
+  read(slice: SliceName, off: number, len: number): Maybe<Buffer[]> {
+    const { blockBytes, memory } = this.#o
+    const pieces: Maybe<Buffer>[] = []
+    let complete = true
+    for (let at = off; at < off + len; ) {
+      const index = Math.floor(at / blockBytes)
+      const length = blockLength(slice.size, index, blockBytes)
+      const inBlock = at - index * blockBytes
+      const count = Math.min(length - inBlock, off + len - at)
+      const cached = memory.get(blockKey(slice.id, index), length)
+      if (cached) pieces.push(cached.subarray(inBlock, inBlock + count))
+      else {
+        complete = false
+        pieces.push(this.#fetch({ id: slice.id, index, length }, inBlock, count))
+      }
+      at += count
+    }
+    return complete ? (pieces as Buffer[]) : Promise.all(pieces)
+  }
+
+  /** Starts fetching the blocks of the range into memory; whether anything was started. Failures are left to the reader. */
+  prefetch(slice: SliceName, off: number, len: number): boolean {
+    const { blockBytes, memory } = this.#o
+    const end = Math.min(off + len, slice.size)
+    let started = false
+    for (let index = Math.floor(off / blockBytes); index * blockBytes < end; index++) {
+      const key = blockKey(slice.id, index)
+      if (memory.has(key) || this.#flights.has(key)) continue
+      this.#whole({ id: slice.id, index, length: blockLength(slice.size, index, blockBytes) }, key, false).catch(
+        () => {},
+      )
+      started = true
+    }
+    return started
+  }
+
+  /** The whole block in the caches, waiting for room there: warm-up. */
+  async warm(block: Block): Promise<void> {
+    await this.#whole(block, blockKey(block.id, block.index), true)
+  }
+
+  async #fetch(block: Block, off: number, len: number): Promise<Buffer> {
+    const key = blockKey(block.id, block.index)
+    if (!this.#flights.has(key) && len <= block.length * SMALL_PART) {
+      const part = await this.#part(block, key, off, len)
+      if (part) return part
+    }
+    const whole = await this.#whole(block, key, false)
+    return whole.subarray(off, off + len)
+  }
+
+  /** A part alone, where that is possible and cheaper than the block. */
+  async #part(block: Block, key: BlockKey, off: number, len: number): Promise<Buffer | null> {
+    const { disk, objects, counters, caching } = this.#o
+    const cached = disk && (await disk.read(block, off, len))
+    if (cached) {
+      counters.hit(len)
+      return cached
+    }
+    if (!objects.rangeReads || this.#flights.has(key) || (caching && off === 0)) return null
+    try {
+      const bytes = await objects.getRange(block, off, len)
+      counters.miss(len)
+      if (caching) this.#offerPrefetch(block, key)
+      return bytes
+    } catch {
+      return null // counted and logged where it failed; the whole block is tried next
+    }
+  }
+
+  #whole(block: Block, key: BlockKey, forced: boolean): Promise<Buffer> {
+    let flight = this.#flights.get(key)
+    if (flight === undefined) {
+      flight = this.#load(block, key, forced).finally(() => this.#flights.delete(key))
+      this.#flights.set(key, flight)
+    }
+    return flight
+  }
+
+  async #load(block: Block, key: BlockKey, forced: boolean): Promise<Buffer> {
+    const { memory, disk, objects, counters } = this.#o
+    const cached = disk && (await disk.read(block, 0, block.length))
+    if (cached) {
+      counters.hit(block.length)
+      memory.put(key, cached)
+      return cached
+    }
+    const bytes = await objects.get(block)
+    counters.miss(block.length)
+    memory.put(key, bytes)
+    const waiting = disk?.offer(block, bytes, forced)
+    if (forced && waiting) await waiting
+    return bytes
+  }
+
+  #offerPrefetch(block: Block, key: BlockKey): void {
+    const { prefetch } = this.#o
+    if (prefetch <= 0 || this.#prefetchQueue.size >= Math.max(4 * prefetch, 10) || this.#flights.has(key)) return
+    this.#prefetchQueue.set(key, block)
+    if (this.#prefetching < prefetch) void this.#prefetchLoop()
+  }
+
+  async #prefetchLoop(): Promise<void> {
+    this.#prefetching++
+    for (;;) {
+      const next = this.#prefetchQueue.entries().next().value
+      if (next === undefined) break
+      const [key, block] = next
+      this.#prefetchQueue.delete(key)
+      await this.#whole(block, key, true).catch(() => {}) // a prefetch that fails is repeated by the read
+    }
+    this.#prefetching--
+  }
+}

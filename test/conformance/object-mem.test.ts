@@ -1,0 +1,7 @@
+import { openStore } from '../../src/object/open.ts'
+import { objectSuite } from './object-suite.ts'
+
+objectSuite('mem', async () => ({
+  store: openStore({ storage: 'mem', bucket: 'trial', name: 'vol' }),
+  cleanUp: async () => {},
+}))
