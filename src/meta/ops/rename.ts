@@ -24,14 +24,14 @@ import type { Caller } from '../model/caller.ts'
 import type { Volume } from '../model/volume.ts'
 import { chargeDirectories } from '../rules/charge.ts'
 import { isDots, nameRefusal } from '../rules/names.ts'
-import { MAY_WRITE, mayAccess } from '../rules/permission.ts'
+import { MAY_WRITE } from '../rules/permission.ts'
 import { dirTimesDue } from '../rules/times.ts'
 import { isTrashName, mayTakeFrom } from '../rules/trash.ts'
+import { mayAccessNode } from './may-access.ts'
 import { chargeMove, type Moving, type Size } from './move-charge.ts'
 import {
   type Asking,
   aboveIfCharged,
-  accessRule,
   changeRefusal,
   enter,
   entryCharge,
@@ -101,8 +101,7 @@ export function* rename(
   const misfit = replaced ? typeRefusal(moved.attr.type, replaced.type) : undefined
   if (misfit !== undefined) return misfit
   for (const { attr } of turning) {
-    const rule = yield* accessRule(attr, caller)
-    if (!mayAccess(attr, caller, MAY_WRITE, rule)) return EACCES
+    if (!(yield* mayAccessNode(attr, caller, MAY_WRITE))) return EACCES
   }
   if (replaced?.type === TYPE_DIRECTORY && !replaced.empty) return ENOTEMPTY
 
