@@ -1,0 +1,116 @@
+/** The background work of a mount: what its own operations leave behind at once, and the hourly sweeps that only one
+ *  client does at a time (spec meta-model section 16). */
+
+import type { Clock } from '../base/clock.ts'
+import { isErrno } from '../base/errno.ts'
+import { causeText } from '../base/fault.ts'
+import { TRASH_INO } from '../base/ino.ts'
+import type { Log } from '../base/log.ts'
+import type { ChunkStore } from '../chunk/chunk-store.ts'
+import type { MetaClient } from '../meta/client.ts'
+import { systemCaller } from '../meta/model/caller.ts'
+import { hourOfName } from '../meta/trash-hour.ts'
+import { Compaction } from './compaction.ts'
+import { Deletion } from './deletion.ts'
+import { emptyDirectory, type RemoveOptions } from './remove-tree.ts'
+
+const HOUR_MS = 3_600_000
+/** an election lasts a little less than the period, so that a client that is late by a beat still takes part */
+const ELECTION_SEC = 3240
+/** records younger than this belong to clients that are still at it */
+const LEFT_OVER_SEC = 3600
+const DAY_SEC = 86_400
+
+export class BackgroundJobs {
+  readonly deletion: Deletion
+  readonly compaction: Compaction
+  readonly #meta: MetaClient
+  readonly #clock: Clock
+  readonly #log: Log
+  readonly #sweeps: boolean
+  readonly #random: () => number
+  #timer: NodeJS.Timeout | undefined
+  #sweeping: Promise<void> = Promise.resolve()
+  #stopped = false
+
+  constructor(options: {
+    meta: MetaClient
+    chunks: ChunkStore
+    clock: Clock
+    log: Log
+    random: () => number
+    maxDeletes: number
+    /** false with `--no-bgjob` and on read-only mounts */
+    sweeps: boolean
+  }) {
+    this.#meta = options.meta
+    this.#clock = options.clock
+    this.#log = options.log
+    this.#random = options.random
+    this.#sweeps = options.sweeps
+    this.deletion = new Deletion(options)
+    this.compaction = new Compaction({ ...options, deletion: this.deletion })
+  }
+
+  /** Hooks into the metadata client and starts the clock of the sweeps. */
+  start(): void {
+    this.#meta.hooks.onEffect = effect => {
+      if (effect.kind === 'deadFile') this.deletion.file(effect.ino)
+      else if (effect.kind === 'unusedSlice') this.deletion.slice(effect)
+    }
+    if (!this.#meta.config.readOnly) this.#meta.hooks.onLongChunk = (ino, index) => this.compaction.offer(ino, index)
+    if (this.#sweeps) this.#arm(this.#random() * HOUR_MS * 0.1)
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    await this.#sweeping
+    await this.compaction.stop()
+    await this.deletion.stop()
+  }
+
+  /** One round of every sweep this client is elected for. */
+  async sweep(): Promise<void> {
+    if (await this.#meta.elect('lastCleanupFiles', ELECTION_SEC)) await this.#deadFiles()
+    if (await this.#meta.elect('nextCleanupSlices', ELECTION_SEC)) await this.#unusedSlices()
+    if (await this.#meta.elect('lastCleanupTrash', ELECTION_SEC)) await this.emptyTrash()
+  }
+
+  /** Removes the hours that are older than the trash keeps them, and replaced slices of the same age. */
+  async emptyTrash(): Promise<void> {
+    const days = this.#meta.format.TrashDays
+    const now = this.#clock.now().sec
+    const caller = () => systemCaller(this.#clock.now())
+    const options: RemoveOptions = { skipTrash: true, onRemoved: () => undefined, isCancelled: () => this.#stopped }
+    const edge = now - (24 * days + 2) * 3600
+    for await (const hour of this.#meta.scan('entries', { parent: TRASH_INO, attrs: false })) {
+      const start = hourOfName(hour.name)
+      if (start === null) continue
+      if (start >= edge || this.#stopped) break
+      const failed = await emptyDirectory(this.#meta, caller, hour.ino, options)
+      const removed = failed ?? (await this.#meta.rmdir(caller(), TRASH_INO, hour.name, options))
+      if (isErrno(removed)) this.#log.warn(`empty trash ${hour.name}: errno ${removed}`)
+    }
+    for await (const { id, at } of this.#meta.scan('trashedSlices', { before: now - days * DAY_SEC })) this.deletion.trashedSlices(id, at)
+  }
+
+  async #deadFiles(): Promise<void> {
+    const before = this.#clock.now().sec - LEFT_OVER_SEC
+    for await (const { ino } of this.#meta.scan('deadFiles', { before })) this.deletion.file(ino)
+  }
+
+  async #unusedSlices(): Promise<void> {
+    for await (const slice of this.#meta.scan('unusedSlices', {})) this.deletion.slice(slice)
+  }
+
+  #arm(pauseMs: number): void {
+    if (this.#stopped) return
+    this.#timer = setTimeout(() => {
+      this.#sweeping = this.sweep()
+        .catch(error => this.#log.warn(`background clean-up: ${causeText(error)}`))
+        .then(() => this.#arm(HOUR_MS * (0.95 + this.#random() * 0.1)))
+    }, pauseMs)
+    this.#timer.unref()
+  }
+}

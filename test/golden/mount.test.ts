@@ -1,0 +1,65 @@
+/** Volumes that the reference implementation wrote, mounted here: every entry is given back exactly. */
+
+import assert from 'node:assert/strict'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+
+import { cli, mountSkip, projectRoot, run } from '../mount/harness.ts'
+
+/** A folder with the unpacked volumes, or with `volumes.tar.zst`. */
+const golden = process.env['GOLDEN_VOLUMES'] ?? join(projectRoot, '..', 'shared', 'golden')
+const skip = mountSkip || (existsSync(golden) ? false : `no golden volumes (GOLDEN_VOLUMES, ${golden})`)
+
+interface TreeEntry {
+  readonly kind: string
+  readonly group?: string
+}
+
+/** A group of hard links is named after one of its paths; which one depends on the walk, so both sides take the first. */
+function namedByFirst(tree: Record<string, TreeEntry>): Record<string, TreeEntry> {
+  const first = new Map<string, string>()
+  for (const path of Object.keys(tree).sort()) {
+    const group = tree[path]?.group
+    if (group !== undefined && !first.has(group)) first.set(group, path)
+  }
+  return Object.fromEntries(
+    Object.entries(tree).map(([path, entry]) => [path, entry.group === undefined ? entry : { ...entry, group: first.get(entry.group)! }]),
+  )
+}
+
+describe('golden volumes', { skip }, () => {
+  let dir: string
+  before(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'juicefs-ts-golden-'))
+    const archive = join(golden, 'volumes.tar.zst')
+    if (!existsSync(archive)) return cpSync(golden, dir, { recursive: true })
+    const unpacked = await run('tar', ['--zstd', '-xf', archive, '-C', dir])
+    assert.equal(unpacked.status, 0, unpacked.stderr)
+  })
+  after(() => rmSync(dir, { recursive: true, force: true }))
+
+  for (const name of ['sqlite-plain', 'sqlite-lz4-hash']) {
+    it(`${name} gives back every entry of tree.json`, async () => {
+      const volume = join(dir, name)
+      const mountPoint = join(dir, `mnt-${name}`)
+      mkdirSync(mountPoint)
+      const mounted = cli([
+        'mount', '-d', '--no-syslog', '--no-bgjob', '--enable-xattr', '--bucket', `${join(volume, 'objects')}/`, '--cache-dir', join(dir, 'cache'),
+        '--log', join(dir, `${name}.log`), '--metrics', '127.0.0.1:0', `sqlite3://${join(volume, 'volume.db')}`, mountPoint,
+      ]) // biome-ignore format: one command line
+      assert.equal(mounted.status, 0, mounted.stderr)
+      try {
+        const walked = await run('python3', [join(projectRoot, 'test/golden/walk.py'), mountPoint])
+        assert.equal(walked.status, 0, walked.stderr)
+        const seen = JSON.parse(walked.stdout) as Record<string, TreeEntry>
+        const told = namedByFirst(JSON.parse(readFileSync(join(volume, 'tree.json'), 'utf8')) as Record<string, TreeEntry>)
+        assert.deepEqual(Object.keys(seen).sort(), Object.keys(told).sort())
+        for (const [path, entry] of Object.entries(told)) assert.deepEqual(seen[path], entry, `entry ${path}`)
+      } finally {
+        assert.equal(cli(['umount', mountPoint]).status, 0)
+      }
+    })
+  }
+})

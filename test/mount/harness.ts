@@ -1,0 +1,114 @@
+/** Volumes formatted and mounted for real by the command line, for tests: in temporary directories, cleaned up also after
+ *  a failure. The mount is served by a process of its own, so tests may use ordinary synchronous file calls on it. */
+
+import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export const projectRoot = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
+export const launcher = join(projectRoot, 'bin', 'juicefs-ts')
+
+/** Why real mounts cannot be tested here, or false. */
+export const mountSkip: string | false = !existsSync('/dev/fuse')
+  ? '/dev/fuse is missing'
+  : process.getuid?.() !== 0
+    ? 'mounting for tests needs root'
+    : false
+
+export interface Ran {
+  readonly status: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs the command line to its end. */
+export function cli(args: readonly string[], env: Record<string, string> = {}, timeoutMs = 60_000): Ran {
+  const ran = spawnSync(launcher, args, { encoding: 'utf8', timeout: timeoutMs, env: { ...process.env, ...env } })
+  return { status: ran.status, stdout: ran.stdout, stderr: ran.stderr }
+}
+
+/** Runs any program to its end without blocking this process; output is kept, the newest `keepBytes` of it. */
+export function run(file: string, args: readonly string[], options: { cwd?: string; env?: Record<string, string>; timeoutMs?: number } = {}): Promise<Ran> {
+  return new Promise(resolve => {
+    const child: ChildProcess = execFile(
+      file,
+      args,
+      { cwd: options.cwd, env: { ...process.env, ...options.env }, timeout: options.timeoutMs ?? 300_000, maxBuffer: 64 << 20, encoding: 'utf8' },
+      (error, stdout, stderr) => resolve({ status: error ? (child.exitCode ?? -1) : 0, stdout, stderr }),
+    )
+  })
+}
+
+export interface TestVolume {
+  readonly dir: string
+  readonly mountPoint: string
+  readonly metaUrl: string
+  readonly bucket: string
+  readonly cacheDir: string
+  readonly logFile: string
+  mount(extra?: readonly string[]): void
+  unmount(): void
+  /** pid of the serving process, from `.config` */
+  pid(): number
+  remove(): void
+}
+
+/** A new volume: SQLite + local directory, in a temporary directory of its own, not yet mounted. */
+export function newVolume(options: { name?: string; format?: readonly string[]; env?: Record<string, string> } = {}): TestVolume {
+  const dir = mkdtempSync(join(process.env['JUICEFS_TS_TEST_DIR'] ?? tmpdir(), 'juicefs-ts-'))
+  const mountPoint = join(dir, 'mnt')
+  const bucket = join(dir, 'bucket')
+  const cacheDir = join(dir, 'cache')
+  const logFile = join(dir, 'mount.log')
+  const metaUrl = `sqlite3://${join(dir, 'meta.db')}`
+  mkdirSync(mountPoint)
+  const formatted = cli(['format', '--storage', 'file', '--bucket', bucket, ...(options.format ?? []), metaUrl, options.name ?? 'test-volume'], options.env)
+  if (formatted.status !== 0) {
+    rmSync(dir, { recursive: true, force: true })
+    throw new Error(`format failed: ${formatted.stderr}`)
+  }
+  const volume: TestVolume = {
+    dir,
+    mountPoint,
+    metaUrl,
+    bucket,
+    cacheDir,
+    logFile,
+    mount(extra = []) {
+      const args = ['mount', '-d', '--no-syslog', '--log', logFile, '--cache-dir', cacheDir, '--metrics', '127.0.0.1:0', ...extra, metaUrl, mountPoint]
+      const mounted = cli(args, options.env)
+      if (mounted.status !== 0) throw new Error(`mount failed: ${mounted.stderr}\n${existsSync(logFile) ? readFileSync(logFile, 'utf8') : ''}`)
+    },
+    unmount() {
+      const ended = cli(['umount', mountPoint])
+      if (ended.status !== 0) throw new Error(`umount failed: ${ended.stderr}`)
+    },
+    pid() {
+      return (JSON.parse(readFileSync(join(mountPoint, '.config'), 'utf8')) as { Pid: number }).Pid
+    },
+    remove() {
+      spawnSync('umount', ['-l', mountPoint], { stdio: 'ignore' })
+      rmSync(dir, { recursive: true, force: true })
+    },
+  }
+  return volume
+}
+
+/** A new volume, mounted. */
+export function mountedVolume(options: { format?: readonly string[]; mount?: readonly string[] } = {}): TestVolume {
+  const volume = newVolume(options)
+  try {
+    volume.mount(options.mount)
+  } catch (error) {
+    volume.remove()
+    throw error
+  }
+  return volume
+}
+
+/** Starts a program in the background; the caller ends it. */
+export function start(file: string, args: readonly string[], options: { cwd?: string } = {}): ChildProcess {
+  return spawn(file, args, { cwd: options.cwd, stdio: ['ignore', 'pipe', 'pipe'] })
+}
