@@ -16,7 +16,6 @@ interface Entry {
 export class BlockCache {
   readonly #budgetBytes: () => number
   readonly #idleTicks: number
-  readonly #onIdleDrop: (bytes: number) => void
   /** oldest use first */
   readonly #entries = new Map<BlockKey, Entry>()
   #newest: BlockKey | undefined
@@ -28,11 +27,9 @@ export class BlockCache {
   constructor(options: {
     readonly budgetBytes: () => number
     readonly idleMs: number
-    readonly onIdleDrop: (bytes: number) => void
   }) {
     this.#budgetBytes = options.budgetBytes
     this.#idleTicks = options.idleMs / TICK_MS
-    this.#onIdleDrop = options.onIdleDrop
   }
 
   get bytes(): number {
@@ -94,12 +91,10 @@ export class BlockCache {
 
   #dropIdle(): void {
     this.#tick++
-    const before = this.#bytes
     for (const [key, entry] of this.#entries) {
       if (this.#tick - entry.tick <= this.#idleTicks) break
       this.delete(key)
     }
-    if (this.#bytes < before) this.#onIdleDrop(before - this.#bytes)
     if (this.#entries.size > 0) return
     clearInterval(this.#ticker)
     this.#ticker = undefined

@@ -18,9 +18,10 @@ import { type Block, type BlockKey, blockKey, blockLength } from './keys.ts'
 export interface SecondLevel {
   /** Plain bytes [off, off + len) of the block; null where it has none, at once if it knows. Never rejects. */
   read(block: Block, off: number, len: number): Maybe<Buffer | null>
-  has(block: Block): boolean
-  /** Keeps a frozen block if it may. `forced`: wait for room instead of dropping it; the promise tells when. */
-  offer(block: Block, bytes: Buffer, forced: boolean): Promise<void> | undefined
+  /** Keeps a frozen block, or drops it where many wait already. `forced`: never drops for that reason. */
+  offer(block: Block, bytes: Buffer, forced: boolean): void
+  /** What forced offers wait for before the next one: undefined, or a promise. */
+  room(): Promise<void> | undefined
 }
 
 export interface FetcherOptions {
@@ -30,6 +31,10 @@ export interface FetcherOptions {
   readonly disk: SecondLevel | null
   /** `--cache-size` above 0: worth fetching more than was asked for */
   readonly caching: boolean
+  /** `--cache-dir memory`: what is found in memory is a hit of the cache */
+  readonly memoryIsCache: boolean
+  /** keep only blocks shorter than `blockBytes`, and those that small reads ask for */
+  readonly partialOnly: boolean
   /** workers that fetch whole blocks after a range read; 0 = none */
   readonly prefetch: number
   readonly counters: CacheCounters
@@ -49,7 +54,7 @@ export class Fetcher {
   }
 
   read(slice: SliceName, off: number, len: number): Maybe<Buffer[]> {
-    const { blockBytes, memory } = this.#o
+    const { blockBytes, memory, memoryIsCache, counters } = this.#o
     const pieces: Maybe<Buffer>[] = []
     let complete = true
     for (let at = off; at < off + len; ) {
@@ -58,8 +63,10 @@ export class Fetcher {
       const inBlock = at - index * blockBytes
       const count = Math.min(length - inBlock, off + len - at)
       const cached = memory.get(blockKey(slice.id, index), length)
-      if (cached) pieces.push(cached.subarray(inBlock, inBlock + count))
-      else {
+      if (cached) {
+        pieces.push(cached.subarray(inBlock, inBlock + count))
+        if (memoryIsCache) counters.hit(count)
+      } else {
         complete = false
         pieces.push(this.#fetch({ id: slice.id, index, length }, inBlock, count))
       }
@@ -82,11 +89,6 @@ export class Fetcher {
       started = true
     }
     return started
-  }
-
-  /** The whole block in the caches, waiting for room there: warm-up. */
-  async warm(block: Block): Promise<void> {
-    await this.#whole(block, blockKey(block.id, block.index), true)
   }
 
   async #fetch(block: Block, off: number, len: number): Promise<Buffer> {
@@ -128,7 +130,7 @@ export class Fetcher {
   }
 
   async #load(block: Block, key: BlockKey, forced: boolean): Promise<Buffer> {
-    const { memory, disk, objects, counters } = this.#o
+    const { blockBytes, memory, disk, objects, counters, partialOnly } = this.#o
     const cached = disk && (await disk.read(block, 0, block.length))
     if (cached) {
       counters.hit(block.length)
@@ -138,8 +140,7 @@ export class Fetcher {
     const bytes = await objects.get(block)
     counters.miss(block.length)
     memory.put(key, bytes)
-    const waiting = disk?.offer(block, bytes, forced)
-    if (forced && waiting) await waiting
+    if (forced || !partialOnly || block.length < blockBytes) disk?.offer(block, bytes, forced)
     return bytes
   }
 
@@ -158,6 +159,7 @@ export class Fetcher {
       const [key, block] = next
       this.#prefetchQueue.delete(key)
       await this.#whole(block, key, true).catch(() => {}) // a prefetch that fails is repeated by the read
+      await this.#o.disk?.room()
     }
     this.#prefetching--
   }

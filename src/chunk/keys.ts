@@ -44,7 +44,7 @@ export function parseBlockName(name: string): Block | null {
   const match = /^(\d{1,16})_(\d{1,4})_(\d{1,8})$/.exec(name)
   if (match === null) return null
   const [id, index, length] = [Number(match[1]), Number(match[2]), Number(match[3])]
-  return Number.isSafeInteger(id) && index < MAX_BLOCKS && length > 0 ? { id, index, length } : null
+  return Number.isSafeInteger(id) && id > 0 && index < MAX_BLOCKS && length > 0 ? { id, index, length } : null
 }
 
 /** A slice of the volume, or a bug or a damaged record. */

@@ -1,8 +1,11 @@
 /** The chunk room put together: writers, fetcher, caches over one object store. */
 
+import { totalmem } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
+import { EINVAL } from '../base/errno.ts'
+import { Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import type { Maybe } from '../base/maybe.ts'
 import type { Metrics } from '../base/metrics.ts'
@@ -13,8 +16,9 @@ import { WriteBuffers } from './buffers.ts'
 import { CacheCounters } from './cache-counters.ts'
 import type { ChunkStore, SliceName, SliceWriter } from './chunk-store.ts'
 import { type Compression, openCodec } from './codec.ts'
+import { DiskCache } from './disk-cache.ts'
 import { Fetcher } from './fetcher.ts'
-import { blockKey, blocksOf, checkSlice } from './keys.ts'
+import { type Block, blockKey, blocksOf, checkSlice } from './keys.ts'
 import { BlockSliceWriter } from './slice-writer.ts'
 
 export interface CacheOptions {
@@ -63,47 +67,70 @@ export interface ChunkOptions {
 /** of `--buffer-size`, for blocks that were read */
 const READ_SHARE = 0.8
 const IDLE_MS = 5000
+/** of `--buffer-size`, for blocks that wait to be written to the disk cache */
+const QUEUE_SHARE = 0.2
+/** of the machine's memory, at most, for `--cache-dir memory` */
+const MEMORY_SHARE = 0.5
+const MEMORY = 'memory'
 
 export async function openChunks(options: ChunkOptions): Promise<ChunkStore> {
-  return new Chunks(
-    options,
-    new BlockObjects({ ...options, codec: await openCodec(options.compression), pause: options.pause ?? sleep }),
-  )
+  const codec = await openCodec(options.compression)
+  const counters = new CacheCounters(options.metrics)
+  const disk = await openDiskCache(options, counters)
+  return new Chunks(options, new BlockObjects({ ...options, codec, pause: options.pause ?? sleep }), disk, counters)
+}
+
+async function openDiskCache(options: ChunkOptions, counters: CacheCounters): Promise<DiskCache | null> {
+  const { cache } = options
+  if (cache.sizeBytes <= 0 || cache.dir === MEMORY) return null
+  if (/[:,*?[]/.test(cache.dir)) {
+    throw new Fault(`cache directory ${cache.dir}: several directories and wildcards are not supported yet`, {
+      errno: EINVAL,
+    })
+  }
+  const { clock, random, log, hashPrefix } = options
+  const queueBytes = options.bufferBytes * QUEUE_SHARE
+  return DiskCache.open({ ...cache, queueBytes, hashPrefix, clock, random, log, counters })
 }
 
 class Chunks implements ChunkStore {
   readonly blockBytes: number
+  readonly #cache: CacheOptions
   readonly #objects: BlockObjects
   readonly #buffers: WriteBuffers
   readonly #memory: BlockCache
+  readonly #disk: DiskCache | null
   readonly #fetcher: Fetcher
 
-  constructor(options: ChunkOptions, objects: BlockObjects) {
-    const { blockBytes, bufferBytes, metrics, cache } = options
+  constructor(options: ChunkOptions, objects: BlockObjects, disk: DiskCache | null, counters: CacheCounters) {
+    const { blockBytes, bufferBytes, cache } = options
+    const caching = cache.sizeBytes > 0
+    const inMemory = caching && disk === null
+    const memoryBytes = inMemory ? Math.min(cache.sizeBytes, totalmem() * MEMORY_SHARE) : 0
     this.blockBytes = blockBytes
+    this.#cache = cache
     this.#objects = objects
+    this.#disk = disk
     this.#buffers = new WriteBuffers({ blockBytes, limitBytes: bufferBytes })
     this.#memory = new BlockCache({
-      budgetBytes: () =>
-        Math.max(2 * blockBytes, Math.min(bufferBytes * READ_SHARE, bufferBytes - this.#buffers.usedBytes)),
-      idleMs: IDLE_MS,
-      onIdleDrop: () => {},
+      budgetBytes: () => {
+        const readBytes = Math.min(bufferBytes * READ_SHARE, bufferBytes - this.#buffers.usedBytes)
+        return memoryBytes + Math.max(2 * blockBytes, readBytes)
+      },
+      idleMs: inMemory ? cache.expireMs || Number.POSITIVE_INFINITY : IDLE_MS,
     })
     this.#fetcher = new Fetcher({
       blockBytes,
       objects,
       memory: this.#memory,
-      disk: null,
-      caching: cache.sizeBytes > 0,
-      prefetch: cache.sizeBytes > 0 ? options.prefetch : 0,
-      counters: new CacheCounters(metrics),
+      disk,
+      caching,
+      memoryIsCache: inMemory,
+      partialOnly: cache.partialOnly,
+      prefetch: caching ? options.prefetch : 0,
+      counters,
     })
-    metrics.gauge(
-      'used_buffer_size_bytes',
-      'size of currently used buffer.',
-      () => this.#buffers.usedBytes + this.#memory.bytes,
-    )
-    metrics.gauge('used_read_buffer_size_bytes', 'size of currently used buffer for read', () => this.#memory.bytes)
+    this.#registerGauges(options.metrics, inMemory)
   }
 
   read(slice: SliceName, off: number, len: number): Maybe<Buffer[]> {
@@ -120,7 +147,7 @@ class Chunks implements ChunkStore {
     return new BlockSliceWriter({
       buffers: this.#buffers,
       objects: this.#objects,
-      onStored: (_block, _bytes, release) => release(),
+      onStored: (block, bytes, release) => this.#keepStored(block, bytes, release),
     })
   }
 
@@ -133,6 +160,7 @@ class Chunks implements ChunkStore {
     let failure: unknown
     for (const block of blocksOf(slice, this.blockBytes)) {
       this.#memory.delete(blockKey(block.id, block.index))
+      this.#disk?.remove(block)
       await this.#objects.delete(block).catch(error => {
         failure = error
       })
@@ -149,7 +177,29 @@ class Chunks implements ChunkStore {
   }
 
   async close(): Promise<void> {
+    await this.#disk?.close()
     this.#buffers.close()
     this.#memory.clear()
+  }
+
+  /** After an upload: small blocks are likely read soon, whole ones are many and in the kernel's cache anyway. */
+  #keepStored(block: Block, bytes: Buffer, release: () => void): void {
+    const wanted = this.#cache.sizeBytes > 0 && (block.length < this.blockBytes || this.#cache.largeWrite)
+    if (wanted && this.#disk) {
+      this.#disk.lend(block, bytes, release)
+      return
+    }
+    if (wanted) this.#memory.put(blockKey(block.id, block.index), Buffer.from(bytes))
+    release()
+  }
+
+  #registerGauges(metrics: Metrics, inMemory: boolean): void {
+    const [memory, disk] = [this.#memory, this.#disk]
+    const gauge = (name: string, help: string, read: () => number): void => metrics.gauge(name, help, read)
+    gauge('used_buffer_size_bytes', 'size of currently used buffer.', () => this.#buffers.usedBytes + memory.bytes)
+    gauge('used_read_buffer_size_bytes', 'size of currently used buffer for read', () => memory.bytes)
+    gauge('store_cache_size_bytes', 'size of store cache.', () => (inMemory ? memory.bytes : (disk?.queuedBytes ?? 0)))
+    gauge('blockcache_blocks', 'number of cached blocks', () => (inMemory ? memory.count : (disk?.blocks ?? 0)))
+    gauge('blockcache_bytes', 'number of cached bytes', () => (inMemory ? memory.bytes : (disk?.bytes ?? 0)))
   }
 }

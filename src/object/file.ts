@@ -10,6 +10,7 @@ import { execFile } from 'node:child_process'
 import { randomInt } from 'node:crypto'
 import fs from 'node:fs'
 import { dirname } from 'node:path'
+import { call, codeOf, ignore } from '../base/call.ts'
 import { EINVAL, errnoOf } from '../base/errno.ts'
 import { Fault } from '../base/fault.ts'
 import { listFiles } from './file-list.ts'
@@ -216,14 +217,6 @@ async function eachOf(paths: readonly string[], work: (path: string) => Promise<
   await Promise.all(paths.map(work))
 }
 
-type Callback<T> = (error: NodeJS.ErrnoException | null, value?: T) => void
-function call<T>(start: (done: Callback<T>) => void): Promise<T> {
-  return new Promise((resolve, reject) => {
-    start((error, value) => (error ? reject(error) : resolve(value as T)))
-  })
-}
-const ignore = (): void => {}
-const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code
 const isMissing = (error: unknown): boolean => codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR'
 
 /** `key` given: a missing file means a missing object. */

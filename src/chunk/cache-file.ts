@@ -1,0 +1,172 @@
+/** One block in the disk cache (spec disk-cache sections 2.1 and 2.2). JuiceFS may share the directory, so: to the byte.
+ *
+ *      0            blockLen            + 4 · ceil(blockLen / 32 KiB)
+ *      ├─ plain data ─┼─ CRC-32C of each 32 KiB, big-endian ─┼─ footer, staged blocks only ─┤
+ *
+ *  A file of exactly blockLen bytes has no checksums; an odd surplus is a footer without checksums. */
+
+import fs from 'node:fs'
+import { setImmediate as turn } from 'node:timers/promises'
+import { crc32c } from '@node-rs/crc32'
+import { call, ignore } from '../base/call.ts'
+
+export type VerifyLevel = 'none' | 'full' | 'shrink' | 'extend'
+
+const PIECE_BYTES = 32 << 10
+/** 4.5 µs a piece: so many stay well below a millisecond on the event loop */
+const PIECES_A_TURN = 32
+
+/** The cached bytes are not what was written. */
+export class CorruptCacheFile extends Error {}
+
+/** Writes `{path}.tmp` and renames it. Not truncated and not exclusive, as JuiceFS does it: two clients that cache the same
+ *  block at once write the same bytes. No sync: after a crash the checksums tell. */
+export async function writeCacheFile(
+  path: string,
+  data: Buffer,
+  options: { readonly mode: number; readonly checksums: boolean },
+): Promise<void> {
+  const temporary = `${path}.tmp`
+  const sums = options.checksums ? await checksums(data) : null
+  const flags = fs.constants.O_WRONLY | fs.constants.O_CREAT
+  const fd = await call<number>(done => fs.open(temporary, flags, options.mode, done))
+  try {
+    try {
+      await writeFully(fd, data, 0)
+      if (sums) await writeFully(fd, sums, data.length)
+    } finally {
+      await call<void>(done => fs.close(fd, done))
+    }
+    await call<void>(done => fs.rename(temporary, path, done))
+  } catch (error) {
+    fs.unlink(temporary, ignore)
+    throw error
+  }
+}
+
+/** An open cache file: kept open while it is read often, since opening costs more than reading 4 KiB. */
+export class CacheFile {
+  readonly #fd: number
+  readonly #blockBytes: number
+  /** undefined = not read yet, null = the file has none */
+  #sums: Buffer | null | undefined
+  #readers = 0
+  #closing = false
+
+  private constructor(fd: number, blockBytes: number, sums: null | undefined) {
+    this.#fd = fd
+    this.#blockBytes = blockBytes
+    this.#sums = sums
+  }
+
+  /** Throws the system's error, or CorruptCacheFile where the size cannot be. */
+  static async open(path: string, blockBytes: number): Promise<CacheFile> {
+    const fd = await call<number>(done => fs.open(path, 'r', done))
+    try {
+      const { size } = await call<fs.Stats>(done => fs.fstat(fd, done))
+      return new CacheFile(fd, blockBytes, hasChecksums(size, blockBytes) ? undefined : null)
+    } catch (error) {
+      fs.close(fd, ignore)
+      throw error
+    }
+  }
+
+  /** Bytes [off, off + len) in a buffer of their own, verified as the level says. */
+  async read(off: number, len: number, level: VerifyLevel): Promise<Buffer> {
+    this.#readers++
+    try {
+      if (this.#sums === null || level === 'none' || (level === 'full' && len < this.#blockBytes)) {
+        return await this.#readData(off, len)
+      }
+      this.#sums ??= await this.#readSums()
+      if (level !== 'extend') return await this.#readVerified(off, len)
+      const from = off - (off % PIECE_BYTES)
+      const end = Math.min(roundUp(off + len), this.#blockBytes)
+      const wide = await this.#readVerified(from, end - from)
+      return wide.subarray(off - from, off - from + len)
+    } finally {
+      this.#readers--
+      this.#closeIfUnused()
+    }
+  }
+
+  /** Closes the file when its last reader has ended. */
+  close(): void {
+    this.#closing = true
+    this.#closeIfUnused()
+  }
+
+  #closeIfUnused(): void {
+    if (this.#closing && this.#readers === 0) {
+      this.#readers = Number.NEGATIVE_INFINITY // once only
+      fs.close(this.#fd, ignore)
+    }
+  }
+
+  /** Verifies every piece that lies entirely inside the range. */
+  async #readVerified(off: number, len: number): Promise<Buffer> {
+    const data = await this.#readData(off, len)
+    const sums = this.#sums
+    if (!sums) return data
+    const end = off + len
+    let inTurn = 0
+    for (let index = Math.ceil(off / PIECE_BYTES); index * PIECE_BYTES < end; index++) {
+      const pieceEnd = Math.min((index + 1) * PIECE_BYTES, this.#blockBytes)
+      if (pieceEnd > end) break
+      const piece = data.subarray(index * PIECE_BYTES - off, pieceEnd - off)
+      if (crc32c(piece) !== sums.readUInt32BE(index * 4)) {
+        throw new CorruptCacheFile(`checksum of bytes ${index * PIECE_BYTES} to ${pieceEnd} is wrong`)
+      }
+      if (++inTurn % PIECES_A_TURN === 0) await turn()
+    }
+    return data
+  }
+
+  async #readData(off: number, len: number): Promise<Buffer> {
+    const data = Buffer.allocUnsafeSlow(len)
+    await readExactly(this.#fd, data, off)
+    return data
+  }
+
+  async #readSums(): Promise<Buffer> {
+    const sums = Buffer.allocUnsafeSlow(checksumBytes(this.#blockBytes))
+    await readExactly(this.#fd, sums, this.#blockBytes)
+    return sums
+  }
+}
+
+/** CRC-32C of each 32 KiB piece, big-endian, one behind the other. */
+export async function checksums(data: Buffer): Promise<Buffer> {
+  const sums = Buffer.allocUnsafeSlow(checksumBytes(data.length))
+  for (let index = 0; index * PIECE_BYTES < data.length; index++) {
+    sums.writeUInt32BE(crc32c(data.subarray(index * PIECE_BYTES, (index + 1) * PIECE_BYTES)), index * 4)
+    if ((index + 1) % PIECES_A_TURN === 0) await turn()
+  }
+  return sums
+}
+
+const checksumBytes = (blockBytes: number): number => 4 * Math.ceil(blockBytes / PIECE_BYTES)
+const roundUp = (offset: number): number => Math.ceil(offset / PIECE_BYTES) * PIECE_BYTES
+
+/** The opening rule: what the surplus over the data means. */
+function hasChecksums(fileBytes: number, blockBytes: number): boolean {
+  const surplus = fileBytes - blockBytes
+  if (surplus < 0) throw new CorruptCacheFile(`the file has ${fileBytes} bytes instead of ${blockBytes}`)
+  if (surplus === 0 || surplus % 4 !== 0) return false
+  if (surplus < checksumBytes(blockBytes)) throw new CorruptCacheFile(`${surplus} bytes are too few for the checksums`)
+  return true
+}
+
+async function writeFully(fd: number, data: Buffer, position: number): Promise<void> {
+  for (let at = 0; at < data.length; ) {
+    at += await call<number>(done => fs.write(fd, data, at, data.length - at, position + at, done))
+  }
+}
+
+async function readExactly(fd: number, into: Buffer, position: number): Promise<void> {
+  for (let at = 0; at < into.length; ) {
+    const got = await call<number>(done => fs.read(fd, into, at, into.length - at, position + at, done))
+    if (got === 0) throw new CorruptCacheFile(`the file ends at ${position + at}`)
+    at += got
+  }
+}

@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { describe, it } from 'node:test'
+import { type Compression, openCodec } from '../../src/chunk/codec.ts'
+
+const HELLO = Buffer.from('hello hello hello hello hello hello hello\n')
+const LZ4 = Buffer.from('6F68656C6C6F2006000C50656C6C6F0A', 'hex')
+const ZSTD = Buffer.from('28B52FFD202A6D00003868656C6C6F200A0100429622', 'hex')
+
+describe('block codec', () => {
+  it('decodes what JuiceFS wrote with lz4', async () => {
+    const lz4 = await openCodec('lz4')
+    assert.ok((await lz4.decompress(LZ4, HELLO.length)).equals(HELLO))
+  })
+
+  it('decodes what JuiceFS wrote with zstd, and writes the same bytes', async () => {
+    const zstd = await openCodec('zstd')
+    assert.ok((await zstd.decompress(ZSTD, HELLO.length)).equals(HELLO))
+    assert.equal((await zstd.compress(HELLO)).toString('hex'), ZSTD.toString('hex'))
+  })
+
+  it('lz4 objects are raw blocks: no magic, no length', async () => {
+    const lz4 = await openCodec('lz4')
+    const body = await lz4.compress(HELLO)
+    assert.equal(body.subarray(0, 9).toString('hex'), '6f68656c6c6f200600', 'token, six literals, offset 6')
+    const zeros = await lz4.compress(Buffer.alloc(4 << 20))
+    assert.equal(zeros.subarray(0, 6).toString('hex'), '1f000100ffff')
+  })
+
+  it('zstd frames carry the plain length and no checksum', async () => {
+    const zstd = await openCodec('zstd')
+    assert.equal((await zstd.compress(Buffer.alloc(4 << 20))).subarray(0, 10).toString('hex'), '28b52ffd804800004000')
+    assert.equal((await zstd.compress(randomBytes(70000))).subarray(0, 9).toString('hex'), '28b52ffda070110100')
+  })
+
+  for (const compression of ['none', 'lz4', 'zstd'] satisfies Compression[]) {
+    it(`${compression}: every block comes back, from one byte to 4 MiB, compressible or not`, async () => {
+      const codec = await openCodec(compression)
+      for (const size of [1, 2, 12, 13, 64, 255, 256, 65535, 65536, 65537, 4 << 20]) {
+        for (const plain of [Buffer.alloc(size, 'ab'), randomBytes(size)]) {
+          const body = await codec.compress(plain)
+          assert.ok((await codec.decompress(body, size)).equals(plain), `${size} bytes`)
+        }
+      }
+    })
+
+    it(`${compression}: a body that gives another length, or none, is a fault`, async () => {
+      const codec = await openCodec(compression)
+      const body = Buffer.from(await codec.compress(HELLO))
+      for (const length of [HELLO.length - 1, HELLO.length + 1, 1, 4 << 20]) {
+        await assert.rejects(async () => codec.decompress(body, length), { name: 'Fault' }, `${length}`)
+      }
+      await assert.rejects(async () => codec.decompress(body.subarray(0, body.length - 3), HELLO.length), {
+        name: 'Fault',
+      })
+      await assert.rejects(async () => codec.decompress(Buffer.alloc(0), HELLO.length), { name: 'Fault' })
+    })
+  }
+
+  it('bytes that are no encoding are a fault', async () => {
+    for (const compression of ['lz4', 'zstd'] satisfies Compression[]) {
+      const codec = await openCodec(compression)
+      await assert.rejects(async () => codec.decompress(Buffer.from('ff010203040506070809', 'hex'), 5000), {
+        name: 'Fault',
+      })
+      await assert.rejects(async () => codec.decompress(randomBytes(100_000), 10), { name: 'Fault' })
+    }
+  })
+})
