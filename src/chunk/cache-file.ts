@@ -44,7 +44,23 @@ export async function writeCacheFile(
   }
 }
 
-/** An open cache file: kept open while it is read often, since opening costs more than reading 4 KiB. */
+/** Reads and verifies the whole block in three calls: data and what follows come in one read. */
+export async function readCacheFile(path: string, blockBytes: number, level: VerifyLevel): Promise<Buffer> {
+  const fd = await call<number>(done => fs.open(path, 'r', done))
+  try {
+    const bytes = Buffer.allocUnsafeSlow(blockBytes + surplusBytes(blockBytes))
+    const got = await readUpTo(fd, bytes, 0)
+    if (got < blockBytes) throw new CorruptCacheFile(`the file has ${got} bytes instead of ${blockBytes}`)
+    const data = bytes.subarray(0, blockBytes)
+    const sums = checksumsIn(bytes.subarray(blockBytes, got), blockBytes)
+    if (sums && level !== 'none') await verify(data, 0, sums, blockBytes)
+    return data
+  } finally {
+    fs.close(fd, ignore)
+  }
+}
+
+/** An open cache file, for reading parts: kept open while it is read often, since opening costs more than reading 4 KiB. */
 export class CacheFile {
   readonly #fd: number
   readonly #blockBytes: number
@@ -53,36 +69,26 @@ export class CacheFile {
   #readers = 0
   #closing = false
 
-  private constructor(fd: number, blockBytes: number, sums: null | undefined) {
+  private constructor(fd: number, blockBytes: number) {
     this.#fd = fd
     this.#blockBytes = blockBytes
-    this.#sums = sums
   }
 
-  /** Throws the system's error, or CorruptCacheFile where the size cannot be. */
   static async open(path: string, blockBytes: number): Promise<CacheFile> {
-    const fd = await call<number>(done => fs.open(path, 'r', done))
-    try {
-      const { size } = await call<fs.Stats>(done => fs.fstat(fd, done))
-      return new CacheFile(fd, blockBytes, hasChecksums(size, blockBytes) ? undefined : null)
-    } catch (error) {
-      fs.close(fd, ignore)
-      throw error
-    }
+    return new CacheFile(await call<number>(done => fs.open(path, 'r', done)), blockBytes)
   }
 
   /** Bytes [off, off + len) in a buffer of their own, verified as the level says. */
   async read(off: number, len: number, level: VerifyLevel): Promise<Buffer> {
     this.#readers++
     try {
-      if (this.#sums === null || level === 'none' || (level === 'full' && len < this.#blockBytes)) {
-        return await this.#readData(off, len)
-      }
-      this.#sums ??= await this.#readSums()
-      if (level !== 'extend') return await this.#readVerified(off, len)
+      if (level === 'none' || (level === 'full' && len < this.#blockBytes)) return await this.#readData(off, len)
+      if (this.#sums === undefined) this.#sums = await this.#readSums()
+      if (this.#sums === null) return await this.#readData(off, len)
+      if (level !== 'extend') return await this.#readVerified(off, len, this.#sums)
       const from = off - (off % PIECE_BYTES)
       const end = Math.min(roundUp(off + len), this.#blockBytes)
-      const wide = await this.#readVerified(from, end - from)
+      const wide = await this.#readVerified(from, end - from, this.#sums)
       return wide.subarray(off - from, off - from + len)
     } finally {
       this.#readers--
@@ -103,35 +109,38 @@ export class CacheFile {
     }
   }
 
-  /** Verifies every piece that lies entirely inside the range. */
-  async #readVerified(off: number, len: number): Promise<Buffer> {
+  async #readVerified(off: number, len: number, sums: Buffer): Promise<Buffer> {
     const data = await this.#readData(off, len)
-    const sums = this.#sums
-    if (!sums) return data
-    const end = off + len
-    let inTurn = 0
-    for (let index = Math.ceil(off / PIECE_BYTES); index * PIECE_BYTES < end; index++) {
-      const pieceEnd = Math.min((index + 1) * PIECE_BYTES, this.#blockBytes)
-      if (pieceEnd > end) break
-      const piece = data.subarray(index * PIECE_BYTES - off, pieceEnd - off)
-      if (crc32c(piece) !== sums.readUInt32BE(index * 4)) {
-        throw new CorruptCacheFile(`checksum of bytes ${index * PIECE_BYTES} to ${pieceEnd} is wrong`)
-      }
-      if (++inTurn % PIECES_A_TURN === 0) await turn()
-    }
+    await verify(data, off, sums, this.#blockBytes)
     return data
   }
 
   async #readData(off: number, len: number): Promise<Buffer> {
     const data = Buffer.allocUnsafeSlow(len)
-    await readExactly(this.#fd, data, off)
+    const got = await readUpTo(this.#fd, data, off)
+    if (got < len) throw new CorruptCacheFile(`the file ends at ${off + got}`)
     return data
   }
 
-  async #readSums(): Promise<Buffer> {
-    const sums = Buffer.allocUnsafeSlow(checksumBytes(this.#blockBytes))
-    await readExactly(this.#fd, sums, this.#blockBytes)
-    return sums
+  async #readSums(): Promise<Buffer | null> {
+    const surplus = Buffer.allocUnsafeSlow(surplusBytes(this.#blockBytes))
+    const got = await readUpTo(this.#fd, surplus, this.#blockBytes)
+    return checksumsIn(surplus.subarray(0, got), this.#blockBytes)
+  }
+}
+
+/** Verifies every piece that lies entirely inside `data`, which begins at `off` of the block. */
+async function verify(data: Buffer, off: number, sums: Buffer, blockBytes: number): Promise<void> {
+  const end = off + data.length
+  let inTurn = 0
+  for (let index = Math.ceil(off / PIECE_BYTES); index * PIECE_BYTES < end; index++) {
+    const pieceEnd = Math.min((index + 1) * PIECE_BYTES, blockBytes)
+    if (pieceEnd > end) break
+    const piece = data.subarray(index * PIECE_BYTES - off, pieceEnd - off)
+    if (crc32c(piece) !== sums.readUInt32BE(index * 4)) {
+      throw new CorruptCacheFile(`checksum of bytes ${index * PIECE_BYTES} to ${pieceEnd} is wrong`)
+    }
+    if (++inTurn % PIECES_A_TURN === 0) await turn()
   }
 }
 
@@ -148,13 +157,17 @@ export async function checksums(data: Buffer): Promise<Buffer> {
 const checksumBytes = (blockBytes: number): number => 4 * Math.ceil(blockBytes / PIECE_BYTES)
 const roundUp = (offset: number): number => Math.ceil(offset / PIECE_BYTES) * PIECE_BYTES
 
+/** What may follow the data: checksums and a footer of 18 or 20 bytes. Asking for a little more tells where the file ends. */
+const surplusBytes = (blockBytes: number): number => checksumBytes(blockBytes) + 64
+
 /** The opening rule: what the surplus over the data means. */
-function hasChecksums(fileBytes: number, blockBytes: number): boolean {
-  const surplus = fileBytes - blockBytes
-  if (surplus < 0) throw new CorruptCacheFile(`the file has ${fileBytes} bytes instead of ${blockBytes}`)
-  if (surplus === 0 || surplus % 4 !== 0) return false
-  if (surplus < checksumBytes(blockBytes)) throw new CorruptCacheFile(`${surplus} bytes are too few for the checksums`)
-  return true
+function checksumsIn(surplus: Buffer, blockBytes: number): Buffer | null {
+  if (surplus.length === 0 || surplus.length % 4 !== 0) return null
+  const length = checksumBytes(blockBytes)
+  if (surplus.length < length || surplus.length === surplusBytes(blockBytes)) {
+    throw new CorruptCacheFile(`${surplus.length} bytes or more after the data are neither checksums nor a footer`)
+  }
+  return surplus.subarray(0, length)
 }
 
 async function writeFully(fd: number, data: Buffer, position: number): Promise<void> {
@@ -163,10 +176,13 @@ async function writeFully(fd: number, data: Buffer, position: number): Promise<v
   }
 }
 
-async function readExactly(fd: number, into: Buffer, position: number): Promise<void> {
-  for (let at = 0; at < into.length; ) {
+/** Bytes read: fewer than the buffer holds only where the file ends. */
+async function readUpTo(fd: number, into: Buffer, position: number): Promise<number> {
+  let at = 0
+  while (at < into.length) {
     const got = await call<number>(done => fs.read(fd, into, at, into.length - at, position + at, done))
-    if (got === 0) throw new CorruptCacheFile(`the file ends at ${position + at}`)
+    if (got === 0) break
     at += got
   }
+  return at
 }

@@ -13,7 +13,7 @@ import type { Log } from '../base/log.ts'
 import type { Maybe } from '../base/maybe.ts'
 import type { CacheCounters } from './cache-counters.ts'
 import { CacheDirectory } from './cache-directory.ts'
-import { CorruptCacheFile, type VerifyLevel, writeCacheFile } from './cache-file.ts'
+import { CorruptCacheFile, readCacheFile, type VerifyLevel, writeCacheFile } from './cache-file.ts'
 import { CacheIndex, type Eviction, type IndexEntry } from './cache-index.ts'
 import { DiskHealth } from './disk-health.ts'
 import type { SecondLevel } from './fetcher.ts'
@@ -204,9 +204,10 @@ export class DiskCache implements SecondLevel {
     const { clock, counters, verifyChecksum, log } = this.#o
     const startedMs = clock.monotonicMs()
     try {
-      const reading = this.#files.read(key, this.#path(block), block.length, file =>
-        file.read(off, len, verifyChecksum),
-      )
+      const reading =
+        len === block.length
+          ? readCacheFile(this.#path(block), len, verifyChecksum)
+          : this.#files.read(key, this.#path(block), block.length, file => file.read(off, len, verifyChecksum))
       const bytes = await withinTime(reading)
       counters.readSeconds.observe((clock.monotonicMs() - startedMs) / 1000)
       const entry = this.#index.get(key)

@@ -1,11 +1,11 @@
-/** Cache files kept open, the least recently used closed first: a small random read is then one call instead of four.
+/** Cache files kept open, the least recently used closed first: a small random read is then one call instead of three.
  *
- *  Few and not for long, since an open file that was evicted still takes its place on the disk. */
+ *  Not for long, since a file that another client evicts still takes its place on the disk while it is open. */
 
 import { CacheFile } from './cache-file.ts'
 import type { BlockKey } from './keys.ts'
 
-const MOST_OPEN = 64
+const MOST_OPEN = 400
 const TICK_MS = 5000
 
 interface Open {

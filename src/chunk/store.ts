@@ -18,6 +18,7 @@ import type { ChunkStore, SliceName, SliceWriter } from './chunk-store.ts'
 import { type Compression, openCodec } from './codec.ts'
 import { DiskCache } from './disk-cache.ts'
 import { Fetcher } from './fetcher.ts'
+import { IdleMemory } from './idle-memory.ts'
 import { type Block, blockKey, blocksOf, checkSlice } from './keys.ts'
 import { BlockSliceWriter } from './slice-writer.ts'
 
@@ -66,7 +67,7 @@ export interface ChunkOptions {
 
 /** of `--buffer-size`, for blocks that were read */
 const READ_SHARE = 0.8
-const IDLE_MS = 5000
+const IDLE_MS = 4000
 /** of `--buffer-size`, for blocks that wait to be written to the disk cache */
 const QUEUE_SHARE = 0.2
 /** of the machine's memory, at most, for `--cache-dir memory` */
@@ -101,6 +102,7 @@ class Chunks implements ChunkStore {
   readonly #memory: BlockCache
   readonly #disk: DiskCache | null
   readonly #fetcher: Fetcher
+  readonly #idle = new IdleMemory()
 
   constructor(options: ChunkOptions, objects: BlockObjects, disk: DiskCache | null, counters: CacheCounters) {
     const { blockBytes, bufferBytes, cache } = options
@@ -134,16 +136,19 @@ class Chunks implements ChunkStore {
   }
 
   read(slice: SliceName, off: number, len: number): Maybe<Buffer[]> {
+    this.#idle.touch()
     checkSlice(slice)
     assert(off >= 0 && len >= 0 && off + len <= slice.size, `slice ${slice.id} has no bytes ${off} + ${len}`)
     return this.#fetcher.read(slice, off, len)
   }
 
   prefetch(slice: SliceName, off: number, len: number): boolean {
+    this.#idle.touch()
     return this.#fetcher.prefetch(slice, off, len)
   }
 
   newWriter(): SliceWriter {
+    this.#idle.touch()
     return new BlockSliceWriter({
       buffers: this.#buffers,
       objects: this.#objects,
@@ -177,6 +182,7 @@ class Chunks implements ChunkStore {
   }
 
   async close(): Promise<void> {
+    this.#idle.close()
     await this.#disk?.close()
     this.#buffers.close()
     this.#memory.clear()
