@@ -2,17 +2,20 @@
  *  client does at a time (spec meta-model section 16). */
 
 import type { Clock } from '../base/clock.ts'
-import { isErrno } from '../base/errno.ts'
+import type { Name } from '../base/bytes.ts'
+import { ENOENT, type Errno, isErrno } from '../base/errno.ts'
 import { causeText } from '../base/fault.ts'
-import { TRASH_INO } from '../base/ino.ts'
+import { type Ino, TRASH_INO } from '../base/ino.ts'
 import type { Log } from '../base/log.ts'
 import type { ChunkStore } from '../chunk/chunk-store.ts'
 import type { MetaClient } from '../meta/client.ts'
-import { systemCaller } from '../meta/model/caller.ts'
+import { node } from '../meta/facts.ts'
+import { type Attr, TYPE_DIRECTORY, TYPE_FILE } from '../meta/model/attr.ts'
+import { type Caller, systemCaller } from '../meta/model/caller.ts'
 import { hourOfName } from '../meta/trash-hour.ts'
 import { Compaction } from './compaction.ts'
 import { Deletion } from './deletion.ts'
-import { emptyDirectory, type RemoveOptions } from './remove-tree.ts'
+import { emptyDirectory, type RemoveOptions, removeTree } from './remove-tree.ts'
 
 const HOUR_MS = 3_600_000
 /** an election lasts a little less than the period, so that a client that is late by a beat still takes part */
@@ -93,6 +96,32 @@ export class BackgroundJobs {
       if (isErrno(removed)) this.#log.warn(`empty trash ${hour.name}: errno ${removed}`)
     }
     for await (const { id, at } of this.#meta.scan('trashedSlices', { before: now - days * DAY_SEC })) this.deletion.trashedSlices(id, at)
+  }
+
+  /** Removes a tree for `.control`. */
+  removeTree(caller: () => Caller, parent: Ino, name: Name, options: RemoveOptions): Promise<Errno | undefined> {
+    return removeTree(this.#meta, caller, parent, name, options)
+  }
+
+  /** Compacts every chunk of a file, or of all files below a directory; `a` chunks found, `b` chunks done. */
+  async compactTree(ino: Ino, progress: { a: number; b: number }, isCancelled: () => boolean): Promise<Errno | undefined> {
+    const [attr] = (await this.#meta.engine.gather([node(ino)], 'look')) as [Attr | null]
+    if (attr === null) return ENOENT
+    const pending: { ino: Ino; type: number }[] = [{ ino, type: attr.type }]
+    for (let at = pending.pop(); at !== undefined && !isCancelled(); at = pending.pop()) {
+      if (at.type === TYPE_DIRECTORY) {
+        for await (const entry of this.#meta.scan('entries', { parent: at.ino, attrs: false })) {
+          if (entry.type === TYPE_DIRECTORY || entry.type === TYPE_FILE) pending.push(entry)
+        }
+      } else if (at.type === TYPE_FILE) {
+        for await (const { index } of this.#meta.scan('chunks', { ino: at.ino })) {
+          progress.a++
+          await this.compaction.compact(at.ino, index)
+          progress.b++
+        }
+      }
+    }
+    return undefined
   }
 
   async #deadFiles(): Promise<void> {

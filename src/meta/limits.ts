@@ -39,16 +39,19 @@ export class KnownLimits implements Limits {
   refuses(growth: Growth): Errno | undefined {
     const { space, inodes } = growth
     if (space <= 0 && inodes <= 0) return undefined
+    if (growth.onlyDirectories) return this.#directoriesRefuse(growth)
     if (this.userGroup) {
       if (exceeds(this.#quotas[QUOTA_USER].get(growth.uid), space, inodes)) return EDQUOT
       if (exceeds(this.#quotas[QUOTA_GROUP].get(growth.gid), space, inodes)) return EDQUOT
     }
     if (this.capacity > 0 && space > 0 && this.usedSpace + space > this.capacity) return ENOSPC
     if (this.inodes > 0 && inodes > 0 && this.usedInodes + inodes > this.inodes) return ENOSPC
-    if (this.hasDirQuotas) {
-      for (const dir of growth.ancestors) if (exceeds(this.#quotas[QUOTA_DIR].get(dir), space, inodes)) return EDQUOT
-    }
-    return undefined
+    return this.#directoriesRefuse(growth)
+  }
+
+  #directoriesRefuse({ ancestors, space, inodes }: Growth): Errno | undefined {
+    if (!this.hasDirQuotas) return undefined
+    return ancestors.some(dir => exceeds(this.#quotas[QUOTA_DIR].get(dir), space, inodes)) ? EDQUOT : undefined
   }
 
   /** What a commit of this client added, until the next refresh brings everybody's sum. */
