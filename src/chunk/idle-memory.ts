@@ -10,7 +10,8 @@ import { getHeapStatistics, setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
 const TICK_MS = 2000
-const IDLE_TICKS = 3
+/** 6 to 8 seconds: after `block-cache.ts` has dropped what nobody read, else the collector would find it in use */
+const IDLE_TICKS = 4
 const MOST_HEAP_BYTES = 64 << 20
 
 export class IdleMemory {

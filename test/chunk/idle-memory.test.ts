@@ -16,7 +16,7 @@ describe('memory of an idle client', () => {
     t.mock.timers.tick(60_000)
     assert.equal(runs, 1)
     idle.touch()
-    t.mock.timers.tick(6000)
+    t.mock.timers.tick(8000)
     assert.equal(runs, 2)
     idle.close()
   })
