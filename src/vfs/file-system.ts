@@ -105,8 +105,10 @@ export interface FileSystem {
 
 /** What vfs asks of the kernel side: to forget. Never waits for the kernel in the caller's turn. */
 export interface Invalidator {
-  /** Cached attributes, and pages of [offset, offset + length) (length 0 = to the end; offset −1 = attributes only). */
-  inode(ino: Ino, offset: number, length: number): void
+  /** Cached attributes, and pages of [offset, offset + length) (length 0 = to the end; offset −1 = attributes only).
+   *  A returned promise resolves when the kernel has been told; open waits for it (with offset −1, which takes no lock in
+   *  the kernel), so that the opener does not see the attributes from before. It never rejects. */
+  inode(ino: Ino, offset: number, length: number): Maybe<void>
   entry(parent: Ino, name: Name): void
 }
 
