@@ -1,0 +1,99 @@
+/** What the parts of vfs share: the rooms below, the tables of this mount, and the rule of what the kernel is told. */
+
+import type { Clock } from '../base/clock.ts'
+import { type Errno, isErrno } from '../base/errno.ts'
+import type { Ino } from '../base/ino.ts'
+import type { Log } from '../base/log.ts'
+import { chain, isPromise, type Maybe } from '../base/maybe.ts'
+import type { ChunkStore } from '../chunk/chunk-store.ts'
+import type { Meta } from '../meta/meta.ts'
+import { type Attr, TYPE_FILE } from '../meta/model/attr.ts'
+import { Callers } from './callers.ts'
+import type { VfsConfig } from './config.ts'
+import type { Invalidator } from './file-system.ts'
+import { Handles } from './handles.ts'
+import { OpenFiles } from './open-file.ts'
+import { RecentChanges } from './recent-changes.ts'
+import { ToldAttrs } from './told.ts'
+import { UnsyncedSlices } from './unsynced.ts'
+
+/** a fresh answer is asked for so often; then what came is believed */
+const FRESH_ATTEMPTS = 3
+
+export interface CoreOptions {
+  readonly meta: Meta
+  readonly chunks: ChunkStore
+  readonly clock: Clock
+  readonly config: VfsConfig
+  readonly log: Log
+}
+
+export class Core {
+  readonly meta: Meta
+  readonly chunks: ChunkStore
+  readonly clock: Clock
+  readonly config: VfsConfig
+  readonly log: Log
+  readonly callers: Callers
+  readonly handles = new Handles()
+  readonly files = new OpenFiles()
+  readonly changes = new RecentChanges()
+  readonly told = new ToldAttrs()
+  readonly unsynced: UnsyncedSlices
+  invalidator: Invalidator = { inode: () => {}, entry: () => {} }
+
+  constructor({ meta, chunks, clock, config, log }: CoreOptions) {
+    this.meta = meta
+    this.chunks = chunks
+    this.clock = clock
+    this.config = config
+    this.log = log
+    this.callers = new Callers(clock, config)
+    this.unsynced = new UnsyncedSlices(chunks)
+  }
+
+  /** Fresh attributes on their way to the kernel: with what waits in the writer, and remembered. */
+  tell(ino: Ino, attr: Attr): Attr {
+    if (attr.type !== TYPE_FILE) return attr
+    const file = this.files.get(ino)
+    if (file) file.attr = attr
+    const shown = file?.writer?.shown(attr) ?? attr
+    this.told.tell(ino, shown)
+    return shown
+  }
+
+  tellOr(ino: Ino, attr: Attr | Errno): Attr | Errno {
+    return isErrno(attr) ? attr : this.tell(ino, attr)
+  }
+
+  /** Attributes no older than our own last change of the inode, told. */
+  attrOf(ino: Ino): Maybe<Attr | Errno> {
+    const attr = this.meta.getattr(ino)
+    return isPromise(attr) ? this.#waitFresh(ino, attr, this.changes.now) : this.tellOr(ino, attr)
+  }
+
+  /** An answer that was asked for at `moment`: asked for again if we changed the inode since. */
+  fresh(ino: Ino, attr: Attr, moment: number): Maybe<Attr | Errno> {
+    return this.changes.since(ino, moment) ? this.attrOf(ino) : this.tell(ino, attr)
+  }
+
+  /** A change of ours was committed. */
+  changed(ino: Ino, attr: Attr): void {
+    this.changes.note(ino)
+    const file = this.files.get(ino)
+    if (file) file.attr = attr
+  }
+
+  async #waitFresh(ino: Ino, asked: Promise<Attr | Errno>, since: number): Promise<Attr | Errno> {
+    let attr = await asked
+    for (let moment = since, n = 1; this.changes.since(ino, moment) && n < FRESH_ATTEMPTS; n++) {
+      moment = this.changes.now
+      attr = await this.meta.getattr(ino)
+    }
+    return this.tellOr(ino, attr)
+  }
+}
+
+/** Makes undefined of a success that has a value nobody wants. */
+export const verdictOnly = <T>(result: Maybe<T | Errno>): Maybe<undefined | Errno> =>
+  chain(result, value => (isErrno(value) ? value : undefined))
