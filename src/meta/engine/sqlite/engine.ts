@@ -129,7 +129,8 @@ export class SqliteEngine implements Engine {
     this.#mustBeWritable()
     const wait = this.#enter()
     if (wait) return wait.then(() => this.gather(reads, intent))
-    return this.#gatherInside(reads)
+    const facts = this.#gatherInside(reads)
+    return intent === 'change' ? facts : this.#transactions.committed().then(() => facts)
   }
 
   commit(guards: readonly Guard[], changes: readonly Change[]): Maybe<Outcome> {

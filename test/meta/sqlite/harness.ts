@@ -1,0 +1,102 @@
+/** A SQLite engine on a file of its own, and the records that the tests write with it. */
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import Database from 'better-sqlite3'
+import { type Ino, NO_INO, ROOT_INO } from '../../../src/base/ino.ts'
+import { SqliteEngine } from '../../../src/meta/engine/sqlite/engine.ts'
+import type { Guard, Outcome } from '../../../src/meta/engine.ts'
+import type { Change, Fact, FactOf, Read } from '../../../src/meta/facts.ts'
+import { type Attr, TYPE_FILE } from '../../../src/meta/model/attr.ts'
+
+export const inoOf = (n: number): Ino => n as Ino
+
+export const attrOf = (fields: Partial<Attr> = {}): Attr => ({
+  type: TYPE_FILE,
+  flags: 0,
+  mode: 0o644,
+  uid: 0,
+  gid: 0,
+  atime: { sec: 1, nsec: 0 },
+  mtime: { sec: 1, nsec: 0 },
+  ctime: { sec: 1, nsec: 0 },
+  nlink: 1,
+  length: 0,
+  rdev: 0,
+  parent: ROOT_INO,
+  accessAcl: 0,
+  defaultAcl: 0,
+  tier: 0,
+  ...fields,
+})
+export const directory = (fields: Partial<Attr> = {}): Attr =>
+  attrOf({ type: 2, mode: 0o755, nlink: 2, length: 4096, ...fields })
+
+export class Volume {
+  readonly dir = mkdtempSync(join(tmpdir(), 'juicefs-ts-sqlite-'))
+  readonly path = join(this.dir, 'volume.db')
+  readonly url = `sqlite3://${this.path}`
+  readonly #engines: SqliteEngine[] = []
+
+  open(options: Parameters<typeof SqliteEngine.open>[1] = {}): SqliteEngine {
+    const engine = SqliteEngine.open(this.url, options)
+    this.#engines.push(engine)
+    return engine
+  }
+
+  /** What another program sees: its own connection, one query, exact integers. */
+  query(sql: string, ...values: unknown[]): unknown[][] {
+    const db = new Database(this.path, { readonly: true, timeout: 2000 })
+    try {
+      return db
+        .prepare(sql)
+        .raw()
+        .safeIntegers()
+        .all(...values) as unknown[][]
+    } finally {
+      db.close()
+    }
+  }
+
+  /** A statement of another program. */
+  exec(sql: string): void {
+    const db = new Database(this.path, { timeout: 2000 })
+    try {
+      db.exec(sql)
+    } finally {
+      db.close()
+    }
+  }
+
+  async remove(): Promise<void> {
+    for (const engine of this.#engines) await engine.close()
+    rmSync(this.dir, { recursive: true, force: true })
+  }
+}
+
+export const write = (engine: SqliteEngine, ...changes: Change[]): Promise<Outcome> =>
+  Promise.resolve(engine.commit([], changes))
+
+export async function read<R extends Read>(engine: SqliteEngine, read: R): Promise<FactOf<R>> {
+  const [fact] = await engine.gather([read], 'look')
+  return fact as FactOf<R>
+}
+
+/** Gathers as an operation does and returns what its commit guards. */
+export async function guards(engine: SqliteEngine, ...reads: Read[]): Promise<Guard[]> {
+  const facts = await engine.gather(reads, 'change')
+  return reads.map((each, i) => ({ read: each, fact: facts[i] as Fact, strength: 'exact' }))
+}
+
+/** A volume with a root directory. */
+export async function formatted(engine: SqliteEngine): Promise<void> {
+  await engine.prepare()
+  await write(
+    engine,
+    { kind: 'putFormat', json: '{"Name": "test"}' },
+    { kind: 'putNode', ino: ROOT_INO, attr: directory({ parent: ROOT_INO }) },
+  )
+}
+
+export const noParent = NO_INO
