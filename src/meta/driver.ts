@@ -98,7 +98,12 @@ export class Driver {
     return this.#settle(verdict, changes, resultOf, outcome)
   }
 
-  #settle<T>(verdict: Done<T>, changes: readonly Change[], resultOf: readonly number[], outcome: Outcome): T | typeof CONFLICT {
+  #settle<T>(
+    verdict: Done<T>,
+    changes: readonly Change[],
+    resultOf: readonly number[],
+    outcome: Outcome,
+  ): T | typeof CONFLICT {
     if (!outcome.done) return CONFLICT
     this.#options.onCommit?.(changes)
     const { results } = outcome
@@ -107,7 +112,8 @@ export class Driver {
 
   #finish<T>(verdict: Done<T>, results: readonly (number | undefined)[]): T {
     const { value } = verdict
-    const made = typeof value === 'function' ? (value as (results: readonly (number | undefined)[]) => T)(results) : value
+    const made =
+      typeof value === 'function' ? (value as (results: readonly (number | undefined)[]) => T)(results) : value
     for (const effect of verdict.effects) this.#options.onEffect(effect)
     return made
   }

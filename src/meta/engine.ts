@@ -11,7 +11,7 @@ import type { Attr } from './model/attr.ts'
 
 /** How much of a node a guard compares (other facts are compared whole):
  *  - `exact`    every field (the commit rewrites or deletes the record)
- *  - `length`   everything but times and nlink (the commit extends it)
+ *  - `length`   everything but times (the commit extends it, and charges the growth to the directories of its names)
  *  - `identity` everything but times, nlink and length (the operation only looked: type, mode, owner, flags, parent, ACL)
  *  A dentry guard compares ino, type, `empty` if it was asked, and the target's attributes by this strength. */
 export type Strength = 'exact' | 'length' | 'identity'

@@ -17,7 +17,8 @@ export function holds(guard: Guard, now: Fact): boolean {
 }
 
 /** One guard a read, as strong as the changes ask: a record that is rewritten must be what it was; one that is extended
- *  must have its length (growth was charged by it); one that was only looked at may have new times and link counts. */
+ *  must have its length and names (growth was charged by them); one that was only looked at may have new times and link
+ *  counts. */
 export function guardsOf(reads: readonly Read[], facts: readonly Fact[], changes: readonly Change[]): Guard[] {
   return reads.map((read, i) => {
     const fact = facts[i] as Fact
@@ -60,9 +61,9 @@ function sameNode(a: Attr | null, b: Attr | null, strength: Strength): boolean {
     return false
   }
   if (strength === 'identity') return true
-  if (a.length !== b.length) return false
+  if (a.length !== b.length || a.nlink !== b.nlink) return false
   if (strength === 'length') return true
-  return a.nlink === b.nlink && sameTime(a.atime, b.atime) && sameTime(a.mtime, b.mtime) && sameTime(a.ctime, b.ctime)
+  return sameTime(a.atime, b.atime) && sameTime(a.mtime, b.mtime) && sameTime(a.ctime, b.ctime)
 }
 
 const sameTime = (a: Time, b: Time): boolean => a.sec === b.sec && a.nsec === b.nsec

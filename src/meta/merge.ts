@@ -112,7 +112,8 @@ function combine(first: Change, second: Change): Change {
       break
     case 'adjustDir':
       if (second.kind === 'putNode') return combine(second, first)
-      if (second.kind === 'adjustDir') return { ...first, nlink: first.nlink + second.nlink, at: later(first.at, second.at) }
+      if (second.kind === 'adjustDir')
+        return { ...first, nlink: first.nlink + second.nlink, at: later(first.at, second.at) }
       break
     case 'extendNode':
       if (second.kind === 'putNode') return combine(second, first)
@@ -135,12 +136,18 @@ function combine(first: Change, second: Change): Change {
       break
     case 'dirUsage':
       if (second.kind === 'dirUsage') {
-        return { ...first, length: first.length + second.length, space: first.space + second.space, inodes: first.inodes + second.inodes }
+        return {
+          ...first,
+          length: first.length + second.length,
+          space: first.space + second.space,
+          inodes: first.inodes + second.inodes,
+        }
       }
       break
     case 'usage':
     case 'quotaUsage':
-      if (second.kind === first.kind) return { ...first, space: first.space + second.space, inodes: first.inodes + second.inodes }
+      if (second.kind === first.kind)
+        return { ...first, space: first.space + second.space, inodes: first.inodes + second.inodes }
       break
     case 'delQuota':
       if (second.kind === 'quotaUsage') return first
