@@ -15,6 +15,7 @@ import type { CacheCounters } from './cache-counters.ts'
 import { CacheDirectory } from './cache-directory.ts'
 import { CorruptCacheFile, readCacheFile, type VerifyLevel, writeCacheFile } from './cache-file.ts'
 import { CacheIndex, type Eviction, type IndexEntry } from './cache-index.ts'
+import { CacheWriter } from './cache-writer.ts'
 import { DiskHealth } from './disk-health.ts'
 import type { SecondLevel } from './fetcher.ts'
 import { type Block, type BlockKey, blockKey, objectKey } from './keys.ts'
@@ -40,16 +41,6 @@ export interface DiskCacheOptions {
   readonly counters: CacheCounters
 }
 
-interface Pending {
-  readonly block: Block
-  readonly bytes: Buffer
-  /** borrowed bytes: whom to tell when they are not needed any more */
-  readonly release: (() => void) | null
-  /** the slice was deleted meanwhile */
-  removed: boolean
-}
-
-const QUEUE_BLOCKS = 1024
 const SPACE_INTERVAL_MS = 1000
 const LOCK_EVERY = 10 // of the above
 const EXPIRY_SAMPLE = 1000
@@ -66,12 +57,8 @@ export class DiskCache implements SecondLevel {
   readonly #index: CacheIndex
   readonly #files = new OpenCacheFiles()
   readonly #health: DiskHealth
-  /** in the order they wait for the writer */
-  readonly #pending = new Map<BlockKey, Pending>()
+  readonly #writer: CacheWriter
   readonly #timers: NodeJS.Timeout[] = []
-  readonly #roomWaiters: (() => void)[] = []
-  #pendingBytes = 0
-  #writing: Promise<void> | undefined
   #capacityBytes: number
   #maxItems: number
   #generation = 0
@@ -90,6 +77,11 @@ export class DiskCache implements SecondLevel {
     this.#index = new CacheIndex(options)
     this.#capacityBytes = options.sizeBytes
     this.#maxItems = options.items > 0 ? options.items : Number.POSITIVE_INFINITY
+    this.#writer = new CacheWriter({
+      limitBytes: options.queueBytes,
+      write: (block, bytes) => this.#write(block, bytes),
+      undo: block => this.remove(block),
+    })
     const { clock, log } = options
     this.#health = new DiskHealth({ name: directory.root, clock, log, probe: () => this.#probe() })
   }
@@ -107,20 +99,17 @@ export class DiskCache implements SecondLevel {
   }
   /** on disk, and still on the way there */
   get bytes(): number {
-    return this.#index.usedBytes + this.#pendingBytes
+    return this.#index.usedBytes + this.#writer.bytes
   }
   /** memory that waits for the writer */
   get queuedBytes(): number {
-    return this.#pendingBytes
+    return this.#writer.bytes
   }
 
   read(block: Block, off: number, len: number): Maybe<Buffer | null> {
     const key = blockKey(block.id, block.index)
-    const pending = this.#pending.get(key)
-    if (pending && pending.block.length === block.length) {
-      const part = pending.bytes.subarray(off, off + len)
-      return pending.release ? Buffer.from(part) : part // borrowed bytes will be overwritten: copy
-    }
+    const waiting = this.#writer.read(key, block.length, off, len)
+    if (waiting) return waiting
     const entry = this.#index.get(key)
     if (entry ? entry.length !== block.length : this.#scanned) return null
     if (!this.#health.usable) return null
@@ -138,15 +127,13 @@ export class DiskCache implements SecondLevel {
   }
 
   room(): Promise<void> | undefined {
-    if (this.#pendingBytes <= this.#o.queueBytes) return undefined
-    return new Promise(resolve => this.#roomWaiters.push(resolve))
+    return this.#writer.room()
   }
 
   /** Forgets a block: its slice is deleted. */
   remove(block: Block): void {
     const key = blockKey(block.id, block.index)
-    const pending = this.#pending.get(key)
-    if (pending) pending.removed = true
+    this.#writer.remove(key)
     const known = this.#index.delete(key)
     if (known || !this.#scanned) this.#unlink(key, block)
   }
@@ -155,7 +142,7 @@ export class DiskCache implements SecondLevel {
   async close(): Promise<void> {
     this.#closed = true
     for (const timer of this.#timers) clearInterval(timer)
-    await this.#writing
+    await this.#writer.drain()
     this.#health.close()
     this.#files.close()
   }
@@ -227,32 +214,17 @@ export class DiskCache implements SecondLevel {
 
   #enqueue(block: Block, bytes: Buffer, release: (() => void) | null, forced: boolean): boolean {
     const key = blockKey(block.id, block.index)
-    if (this.#closed || !this.#health.usable || this.#pending.has(key) || this.#index.get(key)) return false
-    const crowded = this.#pendingBytes + block.length > this.#o.queueBytes || this.#pending.size >= QUEUE_BLOCKS
-    if ((crowded && !forced) || (this.#o.eviction === 'none' && this.#isFull())) {
+    if (this.#closed || !this.#health.usable || this.#writer.has(key) || this.#index.get(key)) return false
+    const crowded = !forced && this.#writer.isCrowded(block.length)
+    if (crowded || (this.#o.eviction === 'none' && this.#isFull())) {
       this.#o.counters.drops.add(1)
       return false
     }
-    this.#pending.set(key, { block, bytes, release, removed: false })
-    this.#pendingBytes += block.length
-    this.#writing ??= this.#writePending()
+    this.#writer.add(block, bytes, release)
     return true
   }
 
-  /** The one writer. */
-  async #writePending(): Promise<void> {
-    for (const [key, pending] of this.#pending) {
-      if (!pending.removed) await this.#write(pending)
-      this.#pending.delete(key)
-      this.#pendingBytes -= pending.block.length
-      if (pending.removed) this.remove(pending.block)
-      pending.release?.()
-      if (this.#pendingBytes <= this.#o.queueBytes) for (const resolve of this.#roomWaiters.splice(0)) resolve()
-    }
-    this.#writing = undefined
-  }
-
-  async #write({ block, bytes }: Pending): Promise<void> {
+  async #write(block: Block, bytes: Buffer): Promise<void> {
     const { clock, counters, verifyChecksum } = this.#o
     const path = this.#path(block)
     const options = { mode: this.#directory.fileMode, checksums: verifyChecksum !== 'none' }

@@ -102,7 +102,7 @@ export class FileStore implements ObjectStore {
   async create(): Promise<void> {
     try {
       await this.#makeDirectory(this.#root.slice(0, -1))
-      await this.#syncDirectories([this.#root.slice(0, -1)], '/')
+      await this.#syncNames([this.#root.slice(0, -1)])
     } catch (error) {
       throw asFault(error, null, `make directory ${this.#root}`)
     }
@@ -115,7 +115,7 @@ export class FileStore implements ObjectStore {
       await eachOf(paths, syncData)
       const directories = new Set(paths.map(path => dirname(path)))
       await eachOf([...directories], syncDirectory)
-      await this.#syncDirectories([...directories], this.#root.slice(0, -1))
+      await this.#syncNames([...directories])
     } catch (error) {
       throw asFault(error, null, `sync ${keys.length} objects`)
     }
@@ -135,17 +135,25 @@ export class FileStore implements ObjectStore {
     await call<string | undefined>(done => fs.mkdir(path, { recursive: true, mode: 0o777 }, done))
   }
 
-  /** Makes the names of these directories durable, and those of the directories above them up to `top`. */
-  async #syncDirectories(directories: readonly string[], top: string): Promise<void> {
+  /** Makes the names of these directories durable, and those of all above them: the bucket itself may be new. */
+  async #syncNames(directories: readonly string[]): Promise<void> {
     const pending = new Set<string>()
     for (let path of directories) {
-      while (path.length > top.length && !this.#durableDirs.has(path)) {
+      while (path !== '/' && !this.#durableDirs.has(path)) {
         pending.add(path)
         path = dirname(path)
       }
     }
     if (pending.size === 0) return
-    await eachOf([...new Set([...pending].map(path => dirname(path)))], syncDirectory)
+    const parents = new Set([...pending].map(path => dirname(path)))
+    await eachOf([...parents], async path => {
+      try {
+        await syncDirectory(path)
+      } catch (error) {
+        // above the bucket lie directories of others, which we did not make and may not even read
+        if (codeOf(error) !== 'EACCES' || `${path}/`.startsWith(this.#root)) throw error
+      }
+    })
     if (this.#durableDirs.size > MAX_DURABLE_DIRS) this.#durableDirs.clear()
     for (const path of pending) this.#durableDirs.add(path)
   }

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { silentLog } from '../../src/base/log.ts'
 import { DiskHealth } from '../../src/chunk/disk-health.ts'
-import { quietLog } from './harness.ts'
 
 function trial(probe: () => Promise<void>) {
   let nowMs = 1_000_000
   const clock = { now: () => ({ sec: nowMs / 1000, nsec: 0 }), monotonicMs: () => nowMs }
-  const health = new DiskHealth({ name: 'd', clock, log: quietLog, probe })
+  const health = new DiskHealth({ name: 'd', clock, log: silentLog, probe })
   const pass = async (t: { mock: { timers: { tick(ms: number): void } } }, ms: number): Promise<void> => {
     for (let step = 0; step < ms; step += 500) {
       nowMs += 500

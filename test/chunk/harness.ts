@@ -2,7 +2,7 @@
 
 import { SystemClock } from '../../src/base/clock.ts'
 import { Fault } from '../../src/base/fault.ts'
-import type { Log } from '../../src/base/log.ts'
+import { silentLog } from '../../src/base/log.ts'
 import { Metrics } from '../../src/base/metrics.ts'
 import type { ChunkStore, SliceName } from '../../src/chunk/chunk-store.ts'
 import { type CacheOptions, type ChunkOptions, openChunks } from '../../src/chunk/store.ts'
@@ -58,8 +58,6 @@ export class FaultyStore implements ObjectStore {
 
 export const broken = (): Promise<never> => Promise.reject(new Fault('the store is broken'))
 
-export const quietLog = { debug() {}, info() {}, warn() {}, error() {} } as unknown as Log
-
 export const noCache: CacheOptions = {
   dir: '/nonexistent',
   uuid: '00000000-0000-4000-8000-000000000000',
@@ -103,7 +101,7 @@ export async function openTrial(options: Partial<ChunkOptions> = {}, store = new
     prefetch: 1,
     clock: new SystemClock(),
     random: Math.random,
-    log: quietLog,
+    log: silentLog,
     metrics,
     pause: async ms => {
       pauses.push(ms)

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import Database from 'better-sqlite3'
 import { SystemClock } from '../../src/base/clock.ts'
+import { silentLog } from '../../src/base/log.ts'
 import { Metrics } from '../../src/base/metrics.ts'
 import type { ChunkStore } from '../../src/chunk/chunk-store.ts'
 import type { Compression } from '../../src/chunk/codec.ts'
@@ -14,7 +15,7 @@ import { openChunks } from '../../src/chunk/store.ts'
 import { buildView, CHUNK_BYTES, decodeRecords } from '../../src/meta/model/slice.ts'
 import { openStore } from '../../src/object/open.ts'
 import type { ObjectStore } from '../../src/object/store.ts'
-import { noCache, quietLog } from '../chunk/harness.ts'
+import { noCache } from '../chunk/harness.ts'
 
 const GOLDEN = process.env.GOLDEN_VOLUMES ?? '/tmp/golden'
 
@@ -64,7 +65,7 @@ async function openGolden(name: string): Promise<GoldenVolume> {
     prefetch: 0,
     clock: new SystemClock(),
     random: Math.random,
-    log: quietLog,
+    log: silentLog,
     metrics: new Metrics(),
   })
   return { store, chunks, rows, lengths: new Map(nodes.map(({ inode, length }) => [inode, length])) }

@@ -1,0 +1,94 @@
+/** Blocks on their way into the disk cache: a bounded queue that can be read from, and one writer.
+ *
+ *  Some bytes are only borrowed from the pool of write buffers: they are copied when read, since the pool will write over
+ *  them once they are released. */
+
+import { type Block, type BlockKey, blockKey } from './keys.ts'
+
+interface Pending {
+  readonly block: Block
+  readonly bytes: Buffer
+  /** borrowed bytes: whom to tell when they are not needed any more */
+  readonly release: (() => void) | null
+  /** the slice was deleted meanwhile */
+  removed: boolean
+}
+
+const MOST_BLOCKS = 1024
+
+export interface CacheWriterOptions {
+  /** of blocks that wait */
+  readonly limitBytes: number
+  /** Never rejects. */
+  readonly write: (block: Block, bytes: Buffer) => Promise<void>
+  /** Called for a block that was removed while it waited or was being written. */
+  readonly undo: (block: Block) => void
+}
+
+export class CacheWriter {
+  readonly #o: CacheWriterOptions
+  /** in the order they wait */
+  readonly #pending = new Map<BlockKey, Pending>()
+  readonly #roomWaiters: (() => void)[] = []
+  #bytes = 0
+  #writing: Promise<void> | undefined
+
+  constructor(options: CacheWriterOptions) {
+    this.#o = options
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  has(key: BlockKey): boolean {
+    return this.#pending.has(key)
+  }
+
+  /** Would another block have to be dropped? */
+  isCrowded(bytes: number): boolean {
+    return this.#bytes + bytes > this.#o.limitBytes || this.#pending.size >= MOST_BLOCKS
+  }
+
+  read(key: BlockKey, length: number, off: number, len: number): Buffer | undefined {
+    const pending = this.#pending.get(key)
+    if (pending === undefined || pending.block.length !== length) return undefined
+    const part = pending.bytes.subarray(off, off + len)
+    return pending.release ? Buffer.from(part) : part
+  }
+
+  /** `release`: the bytes are borrowed; called once they are written. null: they are frozen. */
+  add(block: Block, bytes: Buffer, release: (() => void) | null): void {
+    this.#pending.set(blockKey(block.id, block.index), { block, bytes, release, removed: false })
+    this.#bytes += block.length
+    this.#writing ??= this.#writeAll()
+  }
+
+  remove(key: BlockKey): void {
+    const pending = this.#pending.get(key)
+    if (pending) pending.removed = true
+  }
+
+  /** undefined = another block fits, else a promise that resolves when one does. */
+  room(): Promise<void> | undefined {
+    if (this.#bytes <= this.#o.limitBytes) return undefined
+    return new Promise(resolve => this.#roomWaiters.push(resolve))
+  }
+
+  /** Resolves when nothing waits any more. */
+  async drain(): Promise<void> {
+    await this.#writing
+  }
+
+  async #writeAll(): Promise<void> {
+    for (const [key, pending] of this.#pending) {
+      if (!pending.removed) await this.#o.write(pending.block, pending.bytes)
+      this.#pending.delete(key)
+      this.#bytes -= pending.block.length
+      if (pending.removed) this.#o.undo(pending.block)
+      pending.release?.()
+      if (this.#bytes <= this.#o.limitBytes) for (const resolve of this.#roomWaiters.splice(0)) resolve()
+    }
+    this.#writing = undefined
+  }
+}
