@@ -112,13 +112,12 @@ describe('making files durable', () => {
     const root = join(dir, 'durable')
     const store = new FileStore(root)
     const synced: string[] = []
-    for (const name of ['fsync', 'fdatasync'] as const) {
-      const real = callbacks[name]
-      t.mock.method(callbacks, name as 'fsync', (fd: number, done: callbacks.NoParamCallback) => {
-        synced.push(`${name} ${callbacks.readlinkSync(`/proc/self/fd/${fd}`)}`)
-        real(fd, done)
-      })
+    const traced = (name: string, real: typeof callbacks.fsync) => (fd: number, done: callbacks.NoParamCallback) => {
+      synced.push(`${name} ${callbacks.readlinkSync(`/proc/self/fd/${fd}`)}`)
+      real(fd, done)
     }
+    t.mock.method(callbacks, 'fsync', traced('fsync', callbacks.fsync) as typeof callbacks.fsync)
+    t.mock.method(callbacks, 'fdatasync', traced('fdatasync', callbacks.fdatasync) as typeof callbacks.fdatasync)
     await store.put('chunks/0/0/1_0_4', Buffer.from('data'))
     await store.put('chunks/0/0/2_0_4', Buffer.from('more'))
     assert.deepEqual(synced, [], 'a put alone is not synced')
