@@ -120,7 +120,7 @@ describe('making files durable', () => {
     t.mock.method(callbacks, 'fdatasync', traced('fdatasync', callbacks.fdatasync) as typeof callbacks.fdatasync)
     await store.put('chunks/0/0/1_0_4', Buffer.from('data'))
     await store.put('chunks/0/0/2_0_4', Buffer.from('more'))
-    assert.deepEqual(synced, [], 'a put alone is not synced')
+    assert.equal(synced.length, 0, 'a put alone is not synced')
     await store.sync(['chunks/0/0/1_0_4'])
     for (const path of ['chunks/0/0', 'chunks/0', 'chunks', '', '..']) {
       assert.ok(synced.includes(`fsync ${join(root, path)}`.replace(/\/$/, '')), path)
