@@ -79,6 +79,8 @@ export class Compaction {
     if (plan === null) return false
     const id = await this.#meta.newSliceId()
     const merged = await this.#store(id, plan.view, plan.size)
+    // The merged slice replaces bytes that may have been fsynced: it must be as durable before it is named.
+    await this.#chunks.sync([merged])
     const record: SliceRecord = { pos: plan.pos, id, size: merged.size, off: 0, len: merged.size }
     const done = await this.#meta.run(
       'change',

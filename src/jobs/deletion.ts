@@ -1,7 +1,7 @@
 /** Deletes the data of removed files and of slices that nobody references (spec meta-model sections 8 and 11).
  *
- *  Order that survives a crash: the chunk list goes and the references with it, then the objects, then the reference
- *  record, last the dead-file record. Whatever is interrupted stands in a record and is found by the hourly sweep. */
+ *  Order that survives a crash: the chunk list goes and the references with it, that is synced, then the objects go, then
+ *  the reference record, last the dead-file record. Whatever is interrupted stands in a record and is found by the hourly sweep. */
 
 import { causeText } from '../base/fault.ts'
 import { isErrno } from '../base/errno.ts'
@@ -88,6 +88,8 @@ export class Deletion {
   }
 
   async #deleteSlice(slice: SliceName): Promise<void> {
+    // Objects vanish at once and for good; a commit that a power cut undoes must not come back without them.
+    await this.#meta.sync()
     await this.#chunks.remove(slice)
     await this.#meta.run('change', () => forgetSlice(slice.id, slice.size))
   }
