@@ -275,7 +275,8 @@ export class Vfs implements FileSystem {
       this.#io.resize(node, () => this.#meta.truncate(caller, node, size, handle !== undefined)),
       attr => {
         if (isErrno(attr)) return attr
-        return Object.keys(rest).length === 0 ? this.#core.tell(node, attr) : this.#setRest(caller, node, rest)
+        const isAll = Object.values(rest).every(value => value === undefined)
+        return isAll ? this.#core.tell(node, attr) : this.#setRest(caller, node, rest)
       },
     )
   }
