@@ -52,17 +52,29 @@ const COUNTERS = {
   nextTrash: { base: 0, firstIsAfter: 1 },
 } as const
 
+/** What knows this volume's tables. */
+interface Layout {
+  readonly statements: Statements
+  readonly reader: Reader
+  readonly writer: Writer
+  readonly scanner: Scanner
+  readonly sums: UsageSums
+}
+
+function layoutOf(db: Database, prefix: string): Layout {
+  const statements = new Statements(db, prefix)
+  const reader = new Reader(statements)
+  const writer = new Writer(statements, reader)
+  return { statements, reader, writer, scanner: new Scanner(statements), sums: new UsageSums(writer) }
+}
+
 export class SqliteEngine implements Engine {
   readonly kind = 'sqlite3'
   readonly #db: Database
   readonly #url: SqliteUrl
   readonly #readOnly: boolean
   readonly #isWal: boolean
-  readonly #statements: Statements
-  readonly #reader: Reader
-  readonly #writer: Writer
-  readonly #scanner: Scanner
-  readonly #sums: UsageSums
+  #layout: Layout
   readonly #transactions: Transactions
   readonly #checkpoints: Checkpoints
   readonly #walSync: WalSync
@@ -92,11 +104,7 @@ export class SqliteEngine implements Engine {
     const db = openDatabase({ ...url, readOnly: this.#readOnly, mustExist: options.mustExist ?? false })
     this.#db = db
     this.#isWal = db.pragma('journal_mode', { simple: true }) === 'wal'
-    this.#statements = new Statements(db, url.tablePrefix)
-    this.#reader = new Reader(this.#statements)
-    this.#writer = new Writer(this.#statements, this.#reader)
-    this.#scanner = new Scanner(this.#statements)
-    this.#sums = new UsageSums(this.#writer)
+    this.#layout = layoutOf(db, url.tablePrefix)
     this.#checkpoints = new Checkpoints(url.path, options.log ?? (() => undefined))
     this.#walSync = new WalSync(url.path)
     this.#savepoint = db.prepare('SAVEPOINT operation')
@@ -117,7 +125,7 @@ export class SqliteEngine implements Engine {
     if (this.#schemaReady || this.#readOnly) return
     return this.#outside('prepare the tables', () => {
       if (!schemaIsComplete(this.#db, this.#url.tablePrefix)) {
-        this.#db.transaction(() => ensureSchema(this.#db, this.#url.tablePrefix)).immediate()
+        this.#db.transaction(() => this.#ensureSchema()).immediate()
       }
       this.#schemaReady = true
     })
@@ -157,7 +165,7 @@ export class SqliteEngine implements Engine {
   ): Maybe<Page<Scans[K]['row']>> {
     return this.#outside(`list ${kind}`, () => {
       try {
-        return this.#scanner.page(kind, args, cursor, limit)
+        return this.#layout.scanner.page(kind, args, cursor, limit)
       } catch (error) {
         if (isNoTable(error)) return { rows: [], next: null }
         throw error
@@ -170,8 +178,8 @@ export class SqliteEngine implements Engine {
     this.#mustBeWritable()
     const { base, firstIsAfter } = COUNTERS[counter]
     const value = await this.#outside(`reserve ${counter}`, () => {
-      const table = this.#statements.table('counter')
-      const statement = this.#statements.rows(
+      const table = this.#layout.statements.table('counter')
+      const statement = this.#layout.statements.rows(
         `INSERT INTO ${table} (name, value) VALUES (?, ?)
           ON CONFLICT (name) DO UPDATE SET value = value + ? RETURNING value`,
       )
@@ -240,7 +248,7 @@ export class SqliteEngine implements Engine {
 
   #fact(read: Read): Fact {
     try {
-      return this.#reader.fact(read)
+      return this.#layout.reader.fact(read)
     } catch (error) {
       if (isNoTable(error)) return absent(read)
       throw error
@@ -250,8 +258,8 @@ export class SqliteEngine implements Engine {
   #gatherInside(reads: readonly Read[]): readonly Fact[] {
     try {
       return reads.map(read => {
-        if (SUMMED_KINDS.has(read.kind)) this.#sums.flush()
-        const fact = this.#reader.fact(read)
+        if (SUMMED_KINDS.has(read.kind)) this.#layout.sums.flush()
+        const fact = this.#layout.reader.fact(read)
         this.#fresh.set(read, fact)
         return fact
       })
@@ -266,8 +274,8 @@ export class SqliteEngine implements Engine {
     return guards.every(guard => {
       const { read, fact } = guard
       if (this.#fresh.has(read) && this.#fresh.get(read) === fact) return true
-      if (SUMMED_KINDS.has(read.kind)) this.#sums.flush()
-      const now = this.#reader.fact(read)
+      if (SUMMED_KINDS.has(read.kind)) this.#layout.sums.flush()
+      const now = this.#layout.reader.fact(read)
       // A rule stored in a transaction that failed is gone, and its id may be another rule's by now.
       if (read.kind === 'aclId') return now === fact
       return holds(guard, now)
@@ -285,8 +293,8 @@ export class SqliteEngine implements Engine {
           results.push(undefined)
           continue
         }
-        if (AFTER_SUMS.has(change.kind)) this.#sums.flush()
-        const result = this.#writer.apply(change, guards)
+        if (AFTER_SUMS.has(change.kind)) this.#layout.sums.flush()
+        const result = this.#layout.writer.apply(change, guards)
         if (result === REFUSED) return this.#refuse()
         results.push(result)
       }
@@ -297,7 +305,7 @@ export class SqliteEngine implements Engine {
       throw error
     }
     this.#release.run()
-    for (const change of summed) this.#sums.add(change)
+    for (const change of summed) this.#layout.sums.add(change)
     this.#fresh.clear()
     this.#changes += changes.length
     return { done: true, results }
@@ -313,18 +321,23 @@ export class SqliteEngine implements Engine {
     this.#fresh.clear()
     this.#changes = 0
     if (this.#schemaReady) return
-    ensureSchema(this.#db, this.#url.tablePrefix)
+    this.#ensureSchema()
     this.#schemaReady = true
   }
 
+  /** Statements that were made for an older schema know nothing of its new columns. */
+  #ensureSchema(): void {
+    if (ensureSchema(this.#db, this.#url.tablePrefix)) this.#layout = layoutOf(this.#db, this.#url.tablePrefix)
+  }
+
   #beforeCommit(): void {
-    this.#sums.flush()
+    this.#layout.sums.flush()
     this.#fresh.clear()
     if (this.#isWal && this.#changes > 0) this.#checkpoints.count(this.#changes)
   }
 
   #afterRollback(): void {
-    this.#sums.forget()
+    this.#layout = layoutOf(this.#db, this.#url.tablePrefix) // without its sums, and columns it may have added are gone
     this.#fresh.clear()
     this.#schemaReady = false
   }

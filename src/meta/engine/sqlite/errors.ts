@@ -23,8 +23,9 @@ export const isTaken = (error: unknown): boolean => /^SQLITE_CONSTRAINT_(UNIQUE|
 export const isNoTable = (error: unknown): boolean =>
   error instanceof Error && error.message.startsWith('no such table')
 
-export function faultOf(error: unknown, doing: string): Fault {
-  if (error instanceof Fault) return error
+/** SQLite's error as a Fault; a Fault stays what it is, and so does a bug, whose stack the log wants. */
+export function faultOf(error: unknown, doing: string): unknown {
+  if (!codeOf(error).startsWith('SQLITE_')) return error
   return new Fault(doing, { errno: errnoOfSqlite(codeOf(error)), cause: explain(error) })
 }
 

@@ -127,9 +127,11 @@ const TABLES: readonly Table[] = [
 /** Is there nothing to add? Reads only; two milliseconds. */
 export const schemaIsComplete = (db: Database, prefix: string): boolean => missing(db, prefix).length === 0
 
-/** Adds the tables, columns and indexes that are missing. Inside the caller's transaction. */
-export function ensureSchema(db: Database, prefix: string): void {
-  for (const statement of missing(db, prefix)) db.exec(statement)
+/** Adds the tables, columns and indexes that are missing, inside the caller's transaction. Was there anything to add? */
+export function ensureSchema(db: Database, prefix: string): boolean {
+  const statements = missing(db, prefix)
+  for (const statement of statements) db.exec(statement)
+  return statements.length > 0
 }
 
 /** Which columns a stored table has; none where there is no such table. */

@@ -8,14 +8,13 @@
  *  what makes creates fast: 52,000 single updates/s, 400,000 when twenty share a transaction. */
 
 import type { Database } from 'better-sqlite3'
-import type { Fault } from '../../../base/fault.ts'
 import { isPromise, type Maybe } from '../../../base/maybe.ts'
 import { faultOf, whileBusy } from './errors.ts'
 
 interface Open {
   readonly committed: Promise<void>
   readonly resolve: () => void
-  readonly reject: (fault: Fault) => void
+  readonly reject: (error: unknown) => void
 }
 
 export interface TransactionHooks {

@@ -41,11 +41,6 @@ export class UsageSums {
     for (const { type, key, space, inodes } of this.#quotas.values()) {
       this.#writer.addQuotaUsage(type, key, space, inodes)
     }
-    this.forget()
-  }
-
-  /** The transaction was rolled back. */
-  forget(): void {
     this.#space = 0
     this.#inodes = 0
     this.#dirs.clear()
