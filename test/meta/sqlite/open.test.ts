@@ -1,6 +1,7 @@
 /** What a user is told when the database cannot be opened, and that it was not touched. */
 
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
@@ -144,6 +145,26 @@ describe('opening a SQLite database', () => {
     assert.equal(await read(reader, { kind: 'format' }), '{}')
     await reader.close()
     assert.deepEqual(readFileSync(volume.path), bytes)
+  })
+
+  it('reads a database on a read-only medium, and says that it cannot be written there', {
+    skip: process.getuid?.() === 0 ? false : 'needs root for a read-only mount',
+  }, async () => {
+    const engine = volume.open()
+    await formatted(engine)
+    await engine.close()
+    const medium = join(volume.dir, 'medium')
+    mkdirSync(medium)
+    execFileSync('mount', ['--bind', '-o', 'ro', volume.dir, medium])
+    try {
+      const path = join(medium, 'volume.db')
+      const reader = SqliteEngine.open(`sqlite3://${path}`, { readOnly: true })
+      assert.equal((await read(reader, node(ROOT_INO)))?.type, 2)
+      await reader.close()
+      assert.equal(refusal(path).errno, EROFS)
+    } finally {
+      execFileSync('umount', ['-l', medium])
+    }
   })
 
   it('keeps the rollback journal that the address asks for', async () => {

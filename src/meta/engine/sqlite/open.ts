@@ -34,7 +34,7 @@ export function openDatabase(options: OpenOptions): Database.Database {
     return db
   } catch (error) {
     db?.close()
-    if (readOnly && found && isUnwritable(dirname(path))) return loadIntoMemory(path, doing)
+    if (readOnly && found && isUnwritable(dirname(path)) && !hasWal(path, doing)) return loadIntoMemory(path, doing)
     throw faultOf(error, doing)
   }
 }
@@ -80,6 +80,9 @@ const isUnwritable = (directory: string): boolean => {
     return true
   }
 }
+
+/** Commits that are in the WAL only. */
+const hasWal = (path: string, doing: string): boolean => (statOrUndefined(`${path}-wal`, doing)?.size ?? 0) > 0
 
 /** A database in WAL mode on a read-only medium: SQLite cannot make the shared memory beside it that WAL needs. Nobody
  *  writes there, so a copy in memory is the database, with its header told that it has a rollback journal. */
