@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
-import { type Ino, NO_INO, ROOT_INO } from '../../../src/base/ino.ts'
+import { type Ino, ROOT_INO } from '../../../src/base/ino.ts'
 import { SqliteEngine } from '../../../src/meta/engine/sqlite/engine.ts'
 import type { Guard, Outcome } from '../../../src/meta/engine.ts'
 import type { Change, Fact, FactOf, Read } from '../../../src/meta/facts.ts'
@@ -98,5 +98,3 @@ export async function formatted(engine: SqliteEngine): Promise<void> {
     { kind: 'putNode', ino: ROOT_INO, attr: directory({ parent: ROOT_INO }) },
   )
 }
-
-export const noParent = NO_INO

@@ -194,7 +194,7 @@ export class SqliteEngine implements Engine {
     await this.#walSync.sync()
   }
 
-  /** Has another connection (another process, or the checkpoints' own) committed since this was last asked? 2 µs. */
+  /** Has another connection committed since this was last asked? 2 µs. Checkpoints do not count. */
   changedByOthers(): boolean {
     const version = this.#dataVersion.get() as number
     const changed = version !== this.#lastVersion
