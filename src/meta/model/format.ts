@@ -85,7 +85,16 @@ const KEYS = [
 ] as const satisfies readonly (keyof Format)[]
 
 /** Written also when they are empty. */
-const ALWAYS: ReadonlySet<string> = new Set(['Name', 'UUID', 'Storage', 'Tiers', 'Bucket', 'BlockSize', 'TrashDays', 'EnableACL'])
+const ALWAYS: ReadonlySet<string> = new Set([
+  'Name',
+  'UUID',
+  'Storage',
+  'Tiers',
+  'Bucket',
+  'BlockSize',
+  'TrashDays',
+  'EnableACL',
+])
 const known: ReadonlySet<string> = new Set(KEYS)
 
 /** The newest structure of the metadata that this client understands. */
@@ -136,7 +145,8 @@ export function tidyFormat(format: Format): Format {
   const tidy: Record<string, unknown> = {}
   for (const key of KEYS) {
     const value = source[key] ?? (key === 'Tiers' ? null : undefined)
-    if (ALWAYS.has(key) || (value !== undefined && value !== null && value !== '' && value !== 0 && value !== false)) tidy[key] = value
+    if (ALWAYS.has(key) || (value !== undefined && value !== null && value !== '' && value !== 0 && value !== false))
+      tidy[key] = value
   }
   for (const [key, value] of Object.entries(source)) if (!known.has(key)) tidy[key] = value
   return tidy as unknown as Format
@@ -160,22 +170,29 @@ export function unsupportedFeatures(format: Format, readOnly: boolean): string[]
   if (format.RangerRestUrl || format.RangerService) found.push('Ranger access control')
   if (format.KerbConf) found.push('Kerberos')
   if (Object.keys(format.Tiers ?? {}).some(id => id !== '0')) found.push('storage tiers (Tiers)')
-  for (const [key, value] of Object.entries(format)) if (!known.has(key) && value) found.push(`the unknown setting ${key}`)
+  for (const [key, value] of Object.entries(format))
+    if (!known.has(key) && value) found.push(`the unknown setting ${key}`)
   return found
 }
 
 /** Faults where this volume must not be used by a client of this version (spec meta-setting, "Compatibility checks"). */
 export function checkCompatible(format: Format, clientVersion: string): void {
   if ((format.MetaVersion ?? 0) > MAX_META_VERSION) {
-    throw new Fault(`incompatible metadata version: ${format.MetaVersion}; please upgrade the client`, { errno: ENOTSUP })
+    throw new Fault(`incompatible metadata version: ${format.MetaVersion}; please upgrade the client`, {
+      errno: ENOTSUP,
+    })
   }
   const ours = parseVersion(clientVersion)
   const [lowest, highest] = [limitOf(format.MinClientVersion), limitOf(format.MaxClientVersion)]
   if (lowest && compareVersions(ours, lowest) < 0) {
-    throw new Fault(`allowed minimum version: ${format.MinClientVersion}; please upgrade the client`, { errno: ENOTSUP })
+    throw new Fault(`allowed minimum version: ${format.MinClientVersion}; please upgrade the client`, {
+      errno: ENOTSUP,
+    })
   }
   if (highest && compareVersions(ours, highest) > 0) {
-    throw new Fault(`allowed maximum version: ${format.MaxClientVersion}; please use an older client`, { errno: ENOTSUP })
+    throw new Fault(`allowed maximum version: ${format.MaxClientVersion}; please use an older client`, {
+      errno: ENOTSUP,
+    })
   }
 }
 

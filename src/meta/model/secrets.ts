@@ -25,7 +25,8 @@ export function decryptSecrets(format: Format): Format {
   refuseSm4(format)
   return {
     ...changeSecrets(format, (text, name) => {
-      if (text === 'removed') throw new Fault('secret was removed; please correct it with `config` command', { errno: EINVAL })
+      if (text === 'removed')
+        throw new Fault('secret was removed; please correct it with `config` command', { errno: EINVAL })
       return open(keyOf(format), text, name)
     }),
     KeyEncrypted: false,
@@ -58,5 +59,6 @@ function open(key: Buffer, text: string, name: string): string {
 }
 
 function refuseSm4(format: Format): void {
-  if (format.EncryptAlgo === 'sm4gcm') throw new Fault('encryption of secrets by sm4gcm is not supported yet', { errno: ENOTSUP })
+  if (format.EncryptAlgo === 'sm4gcm')
+    throw new Fault('encryption of secrets by sm4gcm is not supported yet', { errno: ENOTSUP })
 }

@@ -1,0 +1,92 @@
+/** The command line's beginning: argv, log level, one command, exit code. Nothing heavy is imported here: `version` answers
+ *  within the time that Node needs to start. */
+
+import { type Level, type Log, openLog } from '../base/log.ts'
+import { COMMANDS, NOT_BUILT_COMMANDS } from './commands.ts'
+import { CommandError, EXIT_FAILED, EXIT_UNKNOWN_COMMAND, messageOf } from './exit.ts'
+import { GLOBAL_FLAGS } from './flag-tables.ts'
+import { checkFlags, Options, parseArgv } from './flags.ts'
+import { setLog } from './terminal-log.ts'
+import { versionLine } from './version.ts'
+
+const say = (text: string): void => void process.stdout.write(`${text}\n`)
+
+async function main(argv: readonly string[]): Promise<number> {
+  if (argv.at(-1) === '--generate-bash-completion') {
+    for (const { name } of COMMANDS) say(name)
+    return 0
+  }
+  const parsed = parseArgv(argv, GLOBAL_FLAGS, name => COMMANDS.find(command => command.name === name)?.flags)
+  checkFlags(GLOBAL_FLAGS, parsed.globals)
+  const globals = new Options(GLOBAL_FLAGS, parsed.globals)
+  setLog(logOf(globals))
+  if (globals.bool('version')) {
+    say(versionLine())
+    return 0
+  }
+  const command = COMMANDS.find(({ name }) => name === parsed.command)
+  if (parsed.command === undefined || parsed.command === 'help') {
+    const { generalHelp } = await import('./help.ts')
+    say(generalHelp())
+    return 0
+  }
+  if (!command) {
+    if (NOT_BUILT_COMMANDS.has(parsed.command)) throw new CommandError(`${parsed.command} is not supported yet`)
+    process.stderr.write(`No help topic for '${parsed.command}'\n`)
+    return EXIT_UNKNOWN_COMMAND
+  }
+  if (globals.bool('help')) {
+    const { commandHelp } = await import('./help.ts')
+    say(commandHelp(command))
+    return 0
+  }
+  const { args } = parsed
+  if (args.length < command.minArgs || args.length > command.maxArgs) {
+    const few = `ERROR: This command requires at least ${command.minArgs} arguments`
+    const many = `ERROR: This command accept at most ${command.maxArgs} arguments but got [${args.join(' ')}]`
+    say(args.length < command.minArgs ? few : many)
+    say(`USAGE:\n   juicefs-ts ${command.name} [command options] ${command.argsUsage}`)
+    return EXIT_FAILED
+  }
+  checkFlags(command.flags, parsed.given)
+  const loaded = await command.run()
+  return loaded.run(new Options(command.flags, parsed.given), args)
+}
+
+function logOf(globals: Options): Log {
+  const byName: Readonly<Record<string, Level>> = {
+    trace: 'TRACE',
+    debug: 'DEBUG',
+    info: 'INFO',
+    warn: 'WARNING',
+    warning: 'WARNING',
+    error: 'ERROR',
+    fatal: 'FATAL',
+    panic: 'FATAL',
+  }
+  const flagged: Level = globals.bool('trace')
+    ? 'TRACE'
+    : globals.bool('verbose')
+      ? 'DEBUG'
+      : globals.bool('quiet')
+        ? 'WARNING'
+        : 'INFO'
+  const id = globals.string('log-id')
+  return openLog({
+    level: byName[globals.string('log-level').toLowerCase()] ?? flagged,
+    colour: process.stderr.isTTY === true && !globals.bool('no-color'),
+    id: id === 'random' ? crypto.randomUUID() : id,
+    write: line => void process.stderr.write(line),
+  })
+}
+
+main(process.argv.slice(2)).then(
+  code => process.exit(code),
+  async (error: unknown) => {
+    const { log } = await import('./terminal-log.ts')
+    const isExpected = error instanceof CommandError || (error as Error | null)?.name === 'Fault'
+    if (!isExpected) log().debug(error instanceof Error ? (error.stack ?? '') : '')
+    log().fatal(messageOf(error))
+    process.exit(error instanceof CommandError ? error.code : EXIT_FAILED)
+  },
+)
