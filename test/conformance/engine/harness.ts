@@ -1,0 +1,100 @@
+/** What the parts of the engine suite share: a fresh volume for each test, and records to put into it. */
+
+import assert from 'node:assert/strict'
+import { it } from 'node:test'
+import { type Ino, ROOT_INO } from '../../../src/base/ino.ts'
+import type { Cursor, Engine, Guard, Outcome, Page, ScanKind, Scans, Strength } from '../../../src/meta/engine.ts'
+import type { Change, Fact, FactOf, Read } from '../../../src/meta/facts.ts'
+import { type Attr, TYPE_DIRECTORY, TYPE_FILE } from '../../../src/meta/model/attr.ts'
+
+/** A fresh, empty engine for each test, and what removes it afterwards. */
+export type EngineFactory = () => Promise<{ readonly engine: Engine; readonly cleanUp: () => Promise<void> }>
+
+export const inoOf = (n: number): Ino => n as Ino
+
+export const file = (fields: Partial<Attr> = {}): Attr => ({
+  type: TYPE_FILE,
+  flags: 0,
+  mode: 0o644,
+  uid: 0,
+  gid: 0,
+  atime: { sec: 1, nsec: 0 },
+  mtime: { sec: 1, nsec: 0 },
+  ctime: { sec: 1, nsec: 0 },
+  nlink: 1,
+  length: 0,
+  rdev: 0,
+  parent: ROOT_INO,
+  accessAcl: 0,
+  defaultAcl: 0,
+  tier: 0,
+  ...fields,
+})
+export const directory = (fields: Partial<Attr> = {}): Attr =>
+  file({ type: TYPE_DIRECTORY, mode: 0o755, nlink: 2, length: 4096, ...fields })
+
+export class Bench {
+  readonly engine: Engine
+
+  constructor(engine: Engine) {
+    this.engine = engine
+  }
+
+  /** Commits without guards; it must be done. */
+  async write(...changes: Change[]): Promise<readonly (number | undefined)[]> {
+    const outcome = await this.engine.commit([], changes)
+    assert.ok(outcome.done, 'the engine refused a commit without guards')
+    return outcome.results
+  }
+
+  async read<R extends Read>(read: R): Promise<FactOf<R>> {
+    const [fact] = await this.engine.gather([read], 'look')
+    return fact as FactOf<R>
+  }
+
+  /** Gathers as an operation that changes does. */
+  async guard(strength: Strength, ...reads: Read[]): Promise<Guard[]> {
+    const facts = await this.engine.gather(reads, 'change')
+    return reads.map((read, i) => ({ read, fact: facts[i] as Fact, strength }))
+  }
+
+  async commit(guards: readonly Guard[], ...changes: Change[]): Promise<Outcome> {
+    return await this.engine.commit(guards, changes)
+  }
+
+  /** Every row of a scan, by pages of `limit`. */
+  async scan<K extends ScanKind>(kind: K, args: Scans[K]['args'], limit = 2): Promise<Scans[K]['row'][]> {
+    const rows: Scans[K]['row'][] = []
+    let cursor: Cursor | null = null
+    do {
+      const page: Page<Scans[K]['row']> = await this.engine.scan(kind, args, cursor, limit)
+      assert.ok(page.rows.length <= limit, 'a page is no longer than asked for')
+      rows.push(...page.rows)
+      cursor = page.next
+    } while (cursor !== null)
+    return rows
+  }
+}
+
+export type Claim = (sentence: string, body: (bench: Bench) => Promise<void>) => void
+
+/** Tests on a volume of their own that has a root directory. */
+export const claims =
+  (factory: EngineFactory): Claim =>
+  (sentence, body) => {
+    it(sentence, async () => {
+      const { engine, cleanUp } = await factory()
+      try {
+        await engine.prepare()
+        const bench = new Bench(engine)
+        await bench.write(
+          { kind: 'putFormat', json: '{"Name": "test"}' },
+          { kind: 'putNode', ino: ROOT_INO, attr: directory({ mode: 0o777 }) },
+        )
+        await body(bench)
+      } finally {
+        await engine.close()
+        await cleanUp()
+      }
+    })
+  }
