@@ -182,11 +182,11 @@ export class Vfs implements FileSystem {
     if (isSpecial(ino) || this.#isReserved(parent, name)) return EPERM
     if (name.length > MAX_NAME_BYTES) return ENAMETOOLONG
     const dir = this.#real(parent)
+    const moment = this.#core.changes.now
     return chain(this.#meta.link(this.#caller(ctx), ino, dir, name), linked => {
       if (isErrno(linked)) return linked
       this.#core.changes.note(dir)
-      this.#core.changes.note(ino)
-      return { ino, attr: this.#core.tell(ino, linked.attr) }
+      return chain(this.#ownChange(ino, linked.attr, moment), attr => (isErrno(attr) ? attr : { ino, attr }))
     })
   }
 
@@ -282,12 +282,19 @@ export class Vfs implements FileSystem {
   }
 
   #setRest(caller: Caller, ino: Ino, set: SetAttr): Maybe<Attr | Errno> {
+    const moment = this.#core.changes.now
     return chain(this.#meta.setattr(caller, ino, set), attr => {
       if (isErrno(attr)) return attr
-      this.#core.changes.note(ino)
       if (set.mtime !== undefined) this.#io.setMtime(ino, attr)
-      return this.#core.tell(ino, attr)
+      return this.#ownChange(ino, attr, moment)
     })
+  }
+
+  /** Attributes as a change asked for at `moment` left them, unless another one of ours came in between. */
+  #ownChange(ino: Ino, attr: Attr, moment: number): Maybe<Attr | Errno> {
+    const current = this.#core.fresh(ino, attr, moment)
+    this.#core.changes.note(ino)
+    return current
   }
 
   access(ctx: Context, ino: Ino, mask: number): Maybe<undefined | Errno> {
@@ -425,9 +432,9 @@ export class Vfs implements FileSystem {
     return handle !== undefined || isResurrectable(fh) ? undefined : EBADF
   }
 
-  release(_ctx: Context, ino: Ino, fh: number, owner: LockOwner | null): Maybe<undefined | Errno> {
+  release(_ctx: Context, ino: Ino, fh: number, _flockOwner: LockOwner | null): Maybe<undefined | Errno> {
     const handle = this.#core.handles.get(fh)
-    if (handle?.kind === 'file') return this.#io.release(handle, this.#unlocking(handle, owner))
+    if (handle?.kind === 'file') return this.#io.release(handle, this.#unlocking(handle))
     if (handle?.kind === 'internal') {
       this.#core.handles.delete(fh)
       this.#internal?.release(ino, fh)
@@ -436,15 +443,13 @@ export class Vfs implements FileSystem {
   }
 
   /** What still locks through this handle: its BSD lock, and owners of OFD locks, which no flush names. */
-  #unlocking(handle: FileHandle, owner: LockOwner | null): (() => Maybe<unknown>) | null {
-    const { ino, fh } = handle
-    const flock = handle.flockOwner ?? (owner === null ? null : flockOwner(owner, fh))
-    const owners = [...(handle.lockOwners ?? [])].filter(each => this.#posixLocks.remove(ino, each))
-    if (handle.flockOwner === null && owners.length === 0) return null
+  #unlocking({ ino, flockOwner: flock, lockOwners }: FileHandle): (() => Maybe<unknown>) | null {
+    const owners = [...(lockOwners ?? [])].filter(owner => this.#posixLocks.remove(ino, owner))
+    if (flock === null && owners.length === 0) return null
     return () =>
       owners.reduce<Maybe<unknown>>(
-        (before, each) => chain(before, () => this.#meta.setPlock(ino, each, wholeFile('U'), null)),
-        handle.flockOwner === null ? undefined : this.#meta.flock(ino, flock!, 'U', null),
+        (before, owner) => chain(before, () => this.#meta.setPlock(ino, owner, wholeFile('U'), null)),
+        flock === null ? undefined : this.#meta.flock(ino, flock, 'U', null),
       )
   }
 

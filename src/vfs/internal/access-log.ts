@@ -66,7 +66,8 @@ export class AccessLog {
       })
       reader.wake = null
     }
-    if (reader.lines.length > 0) reader.rest = Buffer.concat([reader.rest, Buffer.from(reader.lines.splice(0).join(''))])
+    if (reader.lines.length > 0)
+      reader.rest = Buffer.concat([reader.rest, Buffer.from(reader.lines.splice(0).join(''))])
     if (reader.rest.length === 0) return KEEP_ALIVE.subarray(0, size)
     const piece = reader.rest.subarray(0, size)
     reader.rest = reader.rest.subarray(size)

@@ -34,7 +34,12 @@ export interface Progress {
 }
 /** What a request runs: it counts up `progress`, and looks at `isCancelled` (the file was closed). */
 export type ControlAnswer = { readonly json: string } | { readonly legacyText: string } | Errno | undefined
-export type ControlHandler = (opcode: number, body: Buffer, progress: Progress, isCancelled: () => boolean) => Promise<ControlAnswer>
+export type ControlHandler = (
+  opcode: number,
+  body: Buffer,
+  progress: Progress,
+  isCancelled: () => boolean,
+) => Promise<ControlAnswer>
 
 /** One open `.control` file. */
 export class ControlStream {

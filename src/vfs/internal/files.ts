@@ -86,7 +86,9 @@ export class VirtualFiles implements InternalFiles {
       this.#byIno.set(ino, entry)
     }
     // `.control` is found by name everywhere, and listed nowhere.
-    this.rootEntries = [...this.#byName].filter(([, { ino }]) => ino !== CONTROL_INO).map(([name, entry]) => ({ name, entry }))
+    this.rootEntries = [...this.#byName]
+      .filter(([, { ino }]) => ino !== CONTROL_INO)
+      .map(([name, entry]) => ({ name, entry }))
   }
 
   lookup(parent: Ino, name: Name): Entry | undefined {
@@ -144,11 +146,19 @@ export class VirtualFiles implements InternalFiles {
   }
 
   #control(ctx: Context): ControlStream {
-    return new ControlStream((opcode, body, progress, isCancelled) => this.#answer(ctx, opcode, body, progress, isCancelled))
+    return new ControlStream((opcode, body, progress, isCancelled) =>
+      this.#answer(ctx, opcode, body, progress, isCancelled),
+    )
   }
 
   /** A body that is too short throws RangeError, which is answered EINVAL; so is an opcode we do not serve. */
-  async #answer(ctx: Context, opcode: number, body: Buffer, progress: Progress, isCancelled: () => boolean): Promise<ControlAnswer> {
+  async #answer(
+    ctx: Context,
+    opcode: number,
+    body: Buffer,
+    progress: Progress,
+    isCancelled: () => boolean,
+  ): Promise<ControlAnswer> {
     const { meta, chunks, jobs } = this.#options
     switch (opcode) {
       case OP_INFO:
@@ -159,7 +169,13 @@ export class VirtualFiles implements InternalFiles {
         return { legacyText: legacyInfoText(this.#ino(body), told.totals, told.paths, told.objects) }
       }
       case OP_SUMMARY: {
-        const tree = await summaryTree(meta, this.#ino(body), { depth: body[8] ?? 3, topN: body[9] ?? 10 }, progress, isCancelled)
+        const tree = await summaryTree(
+          meta,
+          this.#ino(body),
+          { depth: body[8] ?? 3, topN: body[9] ?? 10 },
+          progress,
+          isCancelled,
+        )
         return isErrno(tree) ? tree : { json: jsonWithInodes({ Errno: 0, Tree: tree }) }
       }
       case OP_RMR: {
@@ -171,7 +187,11 @@ export class VirtualFiles implements InternalFiles {
         const onRemoved = (): void => {
           progress.a++
         }
-        const failed = await jobs.removeTree(() => this.#options.callerOf(ctx), parent, name, { skipTrash, onRemoved, isCancelled })
+        const failed = await jobs.removeTree(() => this.#options.callerOf(ctx), parent, name, {
+          skipTrash,
+          onRemoved,
+          isCancelled,
+        })
         this.#options.forgetEntry(parent, name)
         return failed
       }

@@ -49,7 +49,8 @@ export async function inspect(
   if (attr !== null) await addUp(meta, ino, attr, options.recursive, totals, progress, isCancelled)
   const isFile = attr?.type === TYPE_FILE
   const slices = isFile ? await visibleSlices(meta, ino, attr.length) : []
-  const objects = isFile && !options.raw ? slices.flatMap(each => objectsOf(meta.format.Name, chunks, each.index, each.view)) : []
+  const objects =
+    isFile && !options.raw ? slices.flatMap(each => objectsOf(meta.format.Name, chunks, each.index, each.view)) : []
   const paths = (await meta.paths(ino)).map(nameToText)
   const tierId = attr?.tier ?? 0
   const tier = meta.format.Tiers?.[String(tierId)]
@@ -59,7 +60,12 @@ export async function inspect(
     Reason: failed,
     Summary: { Length: totals.length, Size: totals.size, Files: totals.files, Dirs: totals.dirs },
     Paths: paths,
-    Chunks: isFile && options.raw ? slices.flatMap(({ index, view }) => view.map(s => ({ ChunkIndex: index, Id: s.id, Size: s.size, Off: s.off, Len: s.len }))) : null,
+    Chunks:
+      isFile && options.raw
+        ? slices.flatMap(({ index, view }) =>
+            view.map(s => ({ ChunkIndex: index, Id: s.id, Size: s.size, Off: s.off, Len: s.len })),
+          )
+        : null,
     Objects: isFile && !options.raw ? objects : null,
     PLocks: plocks.flatMap(holder => plockRows(holder)),
     FLocks: flocks.map(holder => ({ Sid: holder.sid, Owner: ownerJson(holder.owner), Type: holder.type })),
@@ -84,7 +90,15 @@ function plockRows(holder: PlockHolder): object[] {
 /** Owners are 64-bit: their digits, all of them. */
 const ownerJson = (hex: string): string => `@ino:${BigInt(`0x${hex}`)}`
 
-async function addUp(meta: MetaClient, ino: Ino, attr: Attr, recursive: boolean, totals: Totals, progress: Progress, isCancelled: () => boolean): Promise<void> {
+async function addUp(
+  meta: MetaClient,
+  ino: Ino,
+  attr: Attr,
+  recursive: boolean,
+  totals: Totals,
+  progress: Progress,
+  isCancelled: () => boolean,
+): Promise<void> {
   const add = (each: Attr): void => {
     if (each.type === TYPE_DIRECTORY) totals.dirs++
     else totals.files++
@@ -106,7 +120,11 @@ async function addUp(meta: MetaClient, ino: Ino, attr: Attr, recursive: boolean,
 }
 
 /** Per stored chunk what is visible of it, cut at the end of the file. */
-async function visibleSlices(meta: MetaClient, ino: Ino, length: number): Promise<{ index: number; view: SliceRecord[] }[]> {
+async function visibleSlices(
+  meta: MetaClient,
+  ino: Ino,
+  length: number,
+): Promise<{ index: number; view: SliceRecord[] }[]> {
   const found: { index: number; view: SliceRecord[] }[] = []
   for await (const row of meta.scan('chunks', { ino })) {
     const room = length - row.index * CHUNK_BYTES
@@ -127,7 +145,8 @@ function objectsOf(volume: string, chunks: ChunkStore, index: number, view: read
     for (const { key, size } of chunks.keys(slice)) {
       const from = Math.max(slice.off, blockStart)
       const to = Math.min(slice.off + slice.len, blockStart + size)
-      if (from < to) rows.push({ ChunkIndex: index, Key: `${volume}/${key}`, Size: size, Off: from - blockStart, Len: to - from })
+      if (from < to)
+        rows.push({ ChunkIndex: index, Key: `${volume}/${key}`, Size: size, Off: from - blockStart, Len: to - from })
       blockStart += size
     }
   }
@@ -156,7 +175,14 @@ export async function summaryTree(
   if (attr === null) return ENOENT
   const visit = async (at: Ino, own: Attr, path: string, level: number): Promise<TreeNode> => {
     const isDirectory = own.type === TYPE_DIRECTORY
-    const tree: TreeNode = { Inode: inoJson(at), Path: path, Type: own.type, Size: spaceOf(own), Files: isDirectory ? 0 : 1, Dirs: isDirectory ? 1 : 0 }
+    const tree: TreeNode = {
+      Inode: inoJson(at),
+      Path: path,
+      Type: own.type,
+      Size: spaceOf(own),
+      Files: isDirectory ? 0 : 1,
+      Dirs: isDirectory ? 1 : 0,
+    }
     progress.a += tree.Files
     progress.b += tree.Size
     if (!isDirectory) return tree
@@ -196,14 +222,23 @@ function fold(children: TreeNode[], topN: number, path: string): void {
 }
 
 /** The text of the older info request. */
-export function legacyInfoText(ino: Ino, totals: Totals, paths: readonly string[], objects: readonly ObjectRow[]): string {
+export function legacyInfoText(
+  ino: Ino,
+  totals: Totals,
+  paths: readonly string[],
+  objects: readonly ObjectRow[],
+): string {
   const lines = [
     `  inode: ${inoToString(ino)}`,
     `  files: ${totals.files}`,
     `   dirs: ${totals.dirs}`,
     ` length: ${bytesText(totals.length)}`,
     `   size: ${bytesText(totals.size)}`,
-    paths.length === 1 ? `   path: ${paths[0]}` : paths.length === 0 ? '   path: unknown' : `  paths:\n${paths.map(path => `\t${path}`).join('\n')}`,
+    paths.length === 1
+      ? `   path: ${paths[0]}`
+      : paths.length === 0
+        ? '   path: unknown'
+        : `  paths:\n${paths.map(path => `\t${path}`).join('\n')}`,
   ]
   if (objects.length > 0) {
     lines.push('objects:')
