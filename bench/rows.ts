@@ -8,11 +8,21 @@ import { parseArgs } from 'node:util'
 
 import { cli, mountedVolume } from '../test/mount/harness.ts'
 
-const { values } = parseArgs({ options: { runs: { type: 'string', default: '3' }, big: { type: 'string', default: '512M' }, files: { type: 'string', default: '200' } } })
+const { values } = parseArgs({
+  options: {
+    runs: { type: 'string', default: '3' },
+    big: { type: 'string', default: '512M' },
+    files: { type: 'string', default: '200' },
+  },
+})
 const rows = ['Write big file', 'Read big file', 'Write small file', 'Read small file', 'Stat file'] as const
 
 function benchmark(path: string): number[] {
-  const ran = cli(['bench', '--big-file-size', values.big, '--small-file-count', values.files, path], { DISPLAY_PROGRESSBAR: 'false' }, 600_000)
+  const ran = cli(
+    ['bench', '--big-file-size', values.big, '--small-file-count', values.files, path],
+    { DISPLAY_PROGRESSBAR: 'false' },
+    600_000,
+  )
   if (ran.status !== 0) throw new Error(ran.stderr)
   return rows.map(row => {
     const value = new RegExp(`${row} \\|\\s+([\\d.]+)`).exec(ran.stdout)?.[1]
@@ -22,8 +32,10 @@ function benchmark(path: string): number[] {
 }
 
 const median = (list: number[]): number => list.sort((a, b) => a - b)[Math.floor(list.length / 2)]!
-const rssMiB = (pid: number): number => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))![1]) / 1024
-const peakMiB = (pid: number): number => Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))![1]) / 1024
+const rssMiB = (pid: number): number =>
+  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))![1]) / 1024
+const peakMiB = (pid: number): number =>
+  Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))![1]) / 1024
 const cpuSeconds = (pid: number): number => {
   const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]!.split(' ')
   return (Number(fields[11]) + Number(fields[12])) / 100
@@ -44,7 +56,9 @@ try {
   for (const [at, row] of rows.entries()) {
     const [a, b] = [median(ours.map(run => run[at]!)), median(theirs.map(run => run[at]!))]
     const ratio = median(ours.map((run, i) => run[at]! / theirs[i]![at]!))
-    console.log(`${row.padEnd(18)} ${a.toFixed(1).padStart(9)} ${b.toFixed(1).padStart(10)} ${ratio.toFixed(3).padStart(9)}`)
+    console.log(
+      `${row.padEnd(18)} ${a.toFixed(1).padStart(9)} ${b.toFixed(1).padStart(10)} ${ratio.toFixed(3).padStart(9)}`,
+    )
   }
   const peak = peakMiB(pid)
   await new Promise(resolve => setTimeout(resolve, 10_000))

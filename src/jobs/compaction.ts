@@ -118,7 +118,9 @@ export class Compaction {
       const length = Math.min(PIECE_BYTES, segment.len - at)
       await this.#chunks.roomToWrite()
       if (segment.id === 0) writer.write(writer.length, Buffer.alloc(length))
-      else for (const piece of await this.#chunks.read(segment, segment.off + at, length)) writer.write(writer.length, piece)
+      else
+        for (const piece of await this.#chunks.read(segment, segment.off + at, length))
+          writer.write(writer.length, piece)
     }
   }
 }

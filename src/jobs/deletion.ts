@@ -3,8 +3,8 @@
  *  Order that survives a crash: the chunk list goes and the references with it, that is synced, then the objects go, then
  *  the reference record, last the dead-file record. Whatever is interrupted stands in a record and is found by the hourly sweep. */
 
-import { causeText } from '../base/fault.ts'
 import { isErrno } from '../base/errno.ts'
+import { causeText } from '../base/fault.ts'
 import type { Ino } from '../base/ino.ts'
 import type { Log } from '../base/log.ts'
 import type { ChunkStore, SliceName } from '../chunk/chunk-store.ts'

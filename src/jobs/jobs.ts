@@ -1,8 +1,8 @@
 /** The background work of a mount: what its own operations leave behind at once, and the hourly sweeps that only one
  *  client does at a time (spec meta-model section 16). */
 
-import type { Clock } from '../base/clock.ts'
 import type { Name } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
 import { ENOENT, type Errno, isErrno } from '../base/errno.ts'
 import { causeText } from '../base/fault.ts'
 import { type Ino, TRASH_INO } from '../base/ino.ts'
@@ -95,7 +95,8 @@ export class BackgroundJobs {
       const removed = failed ?? (await this.#meta.rmdir(caller(), TRASH_INO, hour.name, options))
       if (isErrno(removed)) this.#log.warn(`empty trash ${hour.name}: errno ${removed}`)
     }
-    for await (const { id, at } of this.#meta.scan('trashedSlices', { before: now - days * DAY_SEC })) this.deletion.trashedSlices(id, at)
+    for await (const { id, at } of this.#meta.scan('trashedSlices', { before: now - days * DAY_SEC }))
+      this.deletion.trashedSlices(id, at)
   }
 
   /** Removes a tree for `.control`. */
@@ -104,7 +105,11 @@ export class BackgroundJobs {
   }
 
   /** Compacts every chunk of a file, or of all files below a directory; `a` chunks found, `b` chunks done. */
-  async compactTree(ino: Ino, progress: { a: number; b: number }, isCancelled: () => boolean): Promise<Errno | undefined> {
+  async compactTree(
+    ino: Ino,
+    progress: { a: number; b: number },
+    isCancelled: () => boolean,
+  ): Promise<Errno | undefined> {
     const [attr] = (await this.#meta.engine.gather([node(ino)], 'look')) as [Attr | null]
     if (attr === null) return ENOENT
     const pending: { ino: Ino; type: number }[] = [{ ino, type: attr.type }]

@@ -20,7 +20,13 @@ export interface RemoveOptions {
 
 /** Removes the entry and, if it is a directory, everything below it. An entry that is gone already is no error; the first
  *  other errno ends the walk and is returned. */
-export async function removeTree(meta: MetaClient, caller: () => Caller, parent: Ino, name: Name, options: RemoveOptions): Promise<Errno | undefined> {
+export async function removeTree(
+  meta: MetaClient,
+  caller: () => Caller,
+  parent: Ino,
+  name: Name,
+  options: RemoveOptions,
+): Promise<Errno | undefined> {
   const entry = await meta.lookup(caller(), parent, name)
   if (isErrno(entry)) return entry
   const result =
@@ -30,7 +36,14 @@ export async function removeTree(meta: MetaClient, caller: () => Caller, parent:
   return result === ENOENT ? undefined : result
 }
 
-async function removeDirectory(meta: MetaClient, caller: () => Caller, parent: Ino, name: Name, ino: Ino, options: RemoveOptions): Promise<Errno | undefined> {
+async function removeDirectory(
+  meta: MetaClient,
+  caller: () => Caller,
+  parent: Ino,
+  name: Name,
+  ino: Ino,
+  options: RemoveOptions,
+): Promise<Errno | undefined> {
   for (let pass = 0; ; pass++) {
     const failed = await emptyDirectory(meta, caller, ino, options)
     if (failed !== undefined) return failed
@@ -40,7 +53,12 @@ async function removeDirectory(meta: MetaClient, caller: () => Caller, parent: I
 }
 
 /** Removes everything in a directory, not the directory itself. */
-export async function emptyDirectory(meta: MetaClient, caller: () => Caller, ino: Ino, options: RemoveOptions): Promise<Errno | undefined> {
+export async function emptyDirectory(
+  meta: MetaClient,
+  caller: () => Caller,
+  ino: Ino,
+  options: RemoveOptions,
+): Promise<Errno | undefined> {
   let after: Name = ''
   for (;;) {
     const page = await meta.readdir(caller(), ino, after, BATCH, false)
@@ -58,9 +76,18 @@ export async function emptyDirectory(meta: MetaClient, caller: () => Caller, ino
   }
 }
 
-async function removeEntry(meta: MetaClient, caller: () => Caller, parent: Ino, name: Name, isDirectory: boolean, options: RemoveOptions): Promise<Errno | undefined> {
+async function removeEntry(
+  meta: MetaClient,
+  caller: () => Caller,
+  parent: Ino,
+  name: Name,
+  isDirectory: boolean,
+  options: RemoveOptions,
+): Promise<Errno | undefined> {
   const how = { skipTrash: options.skipTrash }
-  const result = isDirectory ? await meta.rmdir(caller(), parent, name, how) : await meta.unlink(caller(), parent, name, how)
+  const result = isDirectory
+    ? await meta.rmdir(caller(), parent, name, how)
+    : await meta.unlink(caller(), parent, name, how)
   if (isErrno(result)) return result
   options.onRemoved()
   return undefined

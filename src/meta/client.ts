@@ -5,7 +5,7 @@
 
 import type { Name } from '../base/bytes.ts'
 import type { Clock, Time } from '../base/clock.ts'
-import { EIO, ENOENT, ENOTDIR, EPERM, EROFS, isErrno, type Errno } from '../base/errno.ts'
+import { ENOENT, EPERM, type Errno, isErrno } from '../base/errno.ts'
 import { causeText, Fault } from '../base/fault.ts'
 import { type Ino, isSpecial, isTrash, NO_INO, ROOT_INO, TRASH_INO } from '../base/ino.ts'
 import type { Log } from '../base/log.ts'
@@ -18,10 +18,10 @@ import { KnownLimits } from './limits.ts'
 import { LockWaits } from './lock-waits.ts'
 import type { Cancel, Entry, LockOwner, Meta, NewNode, Plock, SetAttr, Usage } from './meta.ts'
 import type { AclRule } from './model/acl.ts'
-import { align4K, type Attr, TYPE_DIRECTORY, TYPE_FILE } from './model/attr.ts'
+import { type Attr, TYPE_DIRECTORY } from './model/attr.ts'
 import { type Caller, systemCaller } from './model/caller.ts'
 import { type Format, parseFormat } from './model/format.ts'
-import { buildView, CHUNK_BYTES, CHUNK_SHIFT, type Slice, type SliceRecord } from './model/slice.ts'
+import { buildView, type Slice, type SliceRecord } from './model/slice.ts'
 import type { Volume } from './model/volume.ts'
 import { OpenFiles } from './open-files.ts'
 import { getAcl, setAcl } from './ops/acl.ts'
@@ -184,7 +184,8 @@ export class MetaClient implements Meta {
   // ── names ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   lookup(caller: Caller, parent: Ino, name: Name): Maybe<Entry | Errno> {
-    if (parent === ROOT_INO && name === '.trash') return chain(this.getattr(TRASH_INO), attr => (isErrno(attr) ? attr : { ino: TRASH_INO, attr }))
+    if (parent === ROOT_INO && name === '.trash')
+      return chain(this.getattr(TRASH_INO), attr => (isErrno(attr) ? attr : { ino: TRASH_INO, attr }))
     return this.#driver.run('look', () => lookup(caller, parent, name))
   }
 
@@ -212,7 +213,9 @@ export class MetaClient implements Meta {
         this.#open.opened(made.ino, made.attr)
         return made
       }
-      return chain(this.open(caller, made.ino, flags), opened => (isErrno(opened) ? opened : { ...made, attr: opened.attr }))
+      return chain(this.open(caller, made.ino, flags), opened =>
+        isErrno(opened) ? opened : { ...made, attr: opened.attr },
+      )
     })
   }
 
@@ -254,11 +257,16 @@ export class MetaClient implements Meta {
     to: { parent: Ino; name: Name },
     flags: number,
   ): Maybe<{ readonly moved: Entry; readonly replaced: Ino } | Errno> {
-    if ((from.parent === ROOT_INO && from.name === '.trash') || (to.parent === ROOT_INO && to.name === '.trash')) return EPERM
+    if ((from.parent === ROOT_INO && from.name === '.trash') || (to.parent === ROOT_INO && to.name === '.trash'))
+      return EPERM
     return chain(this.#trashFor(to.parent, undefined), trash =>
       chain(this.#movedSubtree(caller, from, to), subtree =>
         chain(
-          this.run('change', () => rename(this.#volume, caller, from, to, flags, { ...this.#removal(trash), subtree }), to.parent),
+          this.run(
+            'change',
+            () => rename(this.#volume, caller, from, to, flags, { ...this.#removal(trash), subtree }),
+            to.parent,
+          ),
           result => {
             if (isErrno(result) || !result.replacedIsGone) return result
             return chain(this.#nameless(result.replaced), () => result)
@@ -269,16 +277,21 @@ export class MetaClient implements Meta {
   }
 
   readlink(caller: Caller, ino: Ino): Maybe<Name | Errno> {
-    return chain(this.#driver.run('look', () => readlink(ino)), found => {
-      if (isErrno(found)) return found
-      if (this.config.atimeMode !== 'noatime') this.#touch(ino, caller.now)
-      return found.target
-    })
+    return chain(
+      this.#driver.run('look', () => readlink(ino)),
+      found => {
+        if (isErrno(found)) return found
+        if (this.config.atimeMode !== 'noatime') this.#touch(ino, caller.now)
+        return found.target
+      },
+    )
   }
 
   readdir(caller: Caller, ino: Ino, after: Name, limit: number, attrs: boolean): Maybe<readonly DirEntry[] | Errno> {
     if (caller.check && caller.uid !== 0) {
-      return chain(this.access(caller, ino, attrs ? 5 : 4), refused => (refused === undefined ? this.#entries(ino, after, limit, attrs) : refused))
+      return chain(this.access(caller, ino, attrs ? 5 : 4), refused =>
+        refused === undefined ? this.#entries(ino, after, limit, attrs) : refused,
+      )
     }
     return this.#entries(ino, after, limit, attrs)
   }
@@ -291,15 +304,21 @@ export class MetaClient implements Meta {
 
   setattr(caller: Caller, ino: Ino, set: SetAttr): Maybe<Attr | Errno> {
     if (isTrash(ino)) return EPERM
-    return chain(this.run('change', () => setattr(this.#volume, caller, ino, set), ino), attr => {
-      // A set mtime is our own doing: what is cached of the file stays true.
-      if (!isErrno(attr) && set.mtime !== undefined) this.#open.retimed(ino, attr)
-      return attr
-    })
+    return chain(
+      this.run('change', () => setattr(this.#volume, caller, ino, set), ino),
+      attr => {
+        // A set mtime is our own doing: what is cached of the file stays true.
+        if (!isErrno(attr) && set.mtime !== undefined) this.#open.retimed(ino, attr)
+        return attr
+      },
+    )
   }
 
   getXattr(_caller: Caller, ino: Ino, name: Name): Maybe<Buffer | Errno> {
-    return chain(this.#driver.run('look', () => getXattr(ino, name)), found => (isErrno(found) ? found : found.value))
+    return chain(
+      this.#driver.run('look', () => getXattr(ino, name)),
+      found => (isErrno(found) ? found : found.value),
+    )
   }
 
   setXattr(_caller: Caller, ino: Ino, name: Name, value: Buffer, flags: number): Maybe<undefined | Errno> {
@@ -307,16 +326,19 @@ export class MetaClient implements Meta {
   }
 
   listXattr(_caller: Caller, ino: Ino): Maybe<readonly Name[] | Errno> {
-    return chain(this.#driver.run('look', () => listXattr(ino)), found => {
-      if (isErrno(found) || !this.#volume.acl) return isErrno(found) ? found : found.names
-      return chain(this.getattr(ino), attr => {
-        if (isErrno(attr)) return attr
-        const names = [...found.names]
-        if (attr.accessAcl !== 0) names.push('system.posix_acl_access')
-        if (attr.defaultAcl !== 0) names.push('system.posix_acl_default')
-        return names
-      })
-    })
+    return chain(
+      this.#driver.run('look', () => listXattr(ino)),
+      found => {
+        if (isErrno(found) || !this.#volume.acl) return isErrno(found) ? found : found.names
+        return chain(this.getattr(ino), attr => {
+          if (isErrno(attr)) return attr
+          const names = [...found.names]
+          if (attr.accessAcl !== 0) names.push('system.posix_acl_access')
+          if (attr.defaultAcl !== 0) names.push('system.posix_acl_default')
+          return names
+        })
+      },
+    )
   }
 
   removeXattr(_caller: Caller, ino: Ino, name: Name): Maybe<undefined | Errno> {
@@ -324,20 +346,29 @@ export class MetaClient implements Meta {
   }
 
   getAcl(_caller: Caller, ino: Ino, which: 'access' | 'default'): Maybe<AclRule | null | Errno> {
-    return chain(this.#driver.run('look', () => getAcl(ino, which)), found => (isErrno(found) ? found : found.rule))
+    return chain(
+      this.#driver.run('look', () => getAcl(ino, which)),
+      found => (isErrno(found) ? found : found.rule),
+    )
   }
 
   setAcl(caller: Caller, ino: Ino, which: 'access' | 'default', rule: AclRule): Maybe<undefined | Errno> {
-    return chain(this.run('change', () => setAcl(this.#volume, caller, ino, which, rule), ino), attr => (isErrno(attr) ? attr : undefined))
+    return chain(
+      this.run('change', () => setAcl(this.#volume, caller, ino, which, rule), ino),
+      attr => (isErrno(attr) ? attr : undefined),
+    )
   }
 
   // ── data ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   open(caller: Caller, ino: Ino, flags: number): Maybe<{ readonly attr: Attr; readonly unchanged: boolean } | Errno> {
-    return chain(this.#driver.run('look', () => openNode(this.#volume, caller, ino, flags)), attr => {
-      if (isErrno(attr)) return attr
-      return { attr, unchanged: this.#open.opened(ino, attr) }
-    })
+    return chain(
+      this.#driver.run('look', () => openNode(this.#volume, caller, ino, flags)),
+      attr => {
+        if (isErrno(attr)) return attr
+        return { attr, unchanged: this.#open.opened(ino, attr) }
+      },
+    )
   }
 
   close(ino: Ino): Maybe<undefined> {
@@ -348,13 +379,16 @@ export class MetaClient implements Meta {
   readChunk(ino: Ino, index: number): Maybe<readonly SliceRecord[] | Errno> {
     const kept = this.#open.chunk(ino, index)
     if (kept) return kept
-    return chain(this.#driver.run('look', () => readChunk(ino, index)), found => {
-      if (isErrno(found)) return found
-      const view = buildView(found.records)
-      this.#open.keepChunk(ino, index, view)
-      if (found.records.length >= 5 || view.length >= 5) this.hooks.onLongChunk?.(ino, index, found.records.length)
-      return view
-    })
+    return chain(
+      this.#driver.run('look', () => readChunk(ino, index)),
+      found => {
+        if (isErrno(found)) return found
+        const view = buildView(found.records)
+        this.#open.keepChunk(ino, index, view)
+        if (found.records.length >= 5 || view.length >= 5) this.hooks.onLongChunk?.(ino, index, found.records.length)
+        return view
+      },
+    )
   }
 
   forgetChunks(ino: Ino, index?: number): void {
@@ -366,7 +400,11 @@ export class MetaClient implements Meta {
   }
 
   writeSlice(ino: Ino, index: number, pos: number, slice: Slice, mtime: Time): Maybe<Attr | Errno> {
-    const commit = this.run('change', () => writeSlice(this.#volume, this.#clock.now(), ino, index, pos, slice, mtime), ino)
+    const commit = this.run(
+      'change',
+      () => writeSlice(this.#volume, this.#clock.now(), ino, index, pos, slice, mtime),
+      ino,
+    )
     return chain(commit, written => {
       if (isErrno(written)) return written
       this.#open.wrote(ino, written.before.mtime, written.attr, index)
@@ -376,19 +414,25 @@ export class MetaClient implements Meta {
   }
 
   truncate(caller: Caller, ino: Ino, length: number, viaHandle: boolean): Maybe<Attr | Errno> {
-    return chain(this.run('change', () => truncate(this.#volume, caller, ino, length, viaHandle), ino), result => {
-      if (isErrno(result)) return result
-      if (result.changed) this.#open.wrote(ino, result.before.mtime, result.attr)
-      return result.attr
-    })
+    return chain(
+      this.run('change', () => truncate(this.#volume, caller, ino, length, viaHandle), ino),
+      result => {
+        if (isErrno(result)) return result
+        if (result.changed) this.#open.wrote(ino, result.before.mtime, result.attr)
+        return result.attr
+      },
+    )
   }
 
   fallocate(caller: Caller, ino: Ino, mode: number, offset: number, length: number): Maybe<Attr | Errno> {
-    return chain(this.run('change', () => fallocate(this.#volume, caller, ino, mode, offset, length), ino), result => {
-      if (isErrno(result)) return result
-      this.#open.wrote(ino, result.before.mtime, result.attr)
-      return result.attr
-    })
+    return chain(
+      this.run('change', () => fallocate(this.#volume, caller, ino, mode, offset, length), ino),
+      result => {
+        if (isErrno(result)) return result
+        this.#open.wrote(ino, result.before.mtime, result.attr)
+        return result.attr
+      },
+    )
   }
 
   copyRange(
@@ -397,11 +441,14 @@ export class MetaClient implements Meta {
     target: { ino: Ino; offset: number },
     length: number,
   ): Maybe<{ readonly copied: number; readonly target: Attr } | Errno> {
-    return chain(this.run('change', () => copyRange(this.#volume, caller, source, target, length), target.ino), result => {
-      if (isErrno(result)) return result
-      this.#open.wrote(target.ino, result.before.mtime, result.target)
-      return result
-    })
+    return chain(
+      this.run('change', () => copyRange(this.#volume, caller, source, target, length), target.ino),
+      result => {
+        if (isErrno(result)) return result
+        this.#open.wrote(target.ino, result.before.mtime, result.target)
+        return result
+      },
+    )
   }
 
   touch(ino: Ino, attr: Attr): void {
@@ -416,8 +463,12 @@ export class MetaClient implements Meta {
 
   flock(ino: Ino, owner: LockOwner, type: 'R' | 'W' | 'U', wait: Cancel | null): Maybe<undefined | Errno> {
     const attempt = (kind: 'R' | 'W' | 'U') => this.run('change', () => flock(ino, this.#sid, owner, kind), ino)
-    const undo = () => void Promise.resolve(attempt('U')).catch(error => this.#log.warn(`unlock of inode ${ino}: ${causeText(error)}`))
-    const result = this.#locks.acquire({ space: 'flock', ino, fair: true, attempt: () => attempt(type), undo }, type === 'U' ? null : wait)
+    const undo = () =>
+      void Promise.resolve(attempt('U')).catch(error => this.#log.warn(`unlock of inode ${ino}: ${causeText(error)}`))
+    const result = this.#locks.acquire(
+      { space: 'flock', ino, fair: true, attempt: () => attempt(type), undo },
+      type === 'U' ? null : wait,
+    )
     // A downgrade, too, may let somebody in.
     return type === 'W' ? result : chain(result, got => this.#released('flock', ino, got))
   }
@@ -425,8 +476,13 @@ export class MetaClient implements Meta {
   setPlock(ino: Ino, owner: LockOwner, lock: Plock, wait: Cancel | null): Maybe<undefined | Errno> {
     const attempt = (wanted: Plock) => this.run('change', () => setPlock(ino, this.#sid, owner, wanted), ino)
     const undo = () =>
-      void Promise.resolve(attempt({ ...lock, type: 'U' })).catch(error => this.#log.warn(`unlock of inode ${ino}: ${causeText(error)}`))
-    const result = this.#locks.acquire({ space: 'plock', ino, fair: false, attempt: () => attempt(lock), undo }, lock.type === 'U' ? null : wait)
+      void Promise.resolve(attempt({ ...lock, type: 'U' })).catch(error =>
+        this.#log.warn(`unlock of inode ${ino}: ${causeText(error)}`),
+      )
+    const result = this.#locks.acquire(
+      { space: 'plock', ino, fair: false, attempt: () => attempt(lock), undo },
+      lock.type === 'U' ? null : wait,
+    )
     return lock.type === 'W' ? result : chain(result, got => this.#released('plock', ino, got))
   }
 
@@ -460,7 +516,8 @@ export class MetaClient implements Meta {
           const quota = this.limits.quota(QUOTA_DIR, dir)
           if (quota === undefined) continue
           if (quota.maxSpace > 0) available = Math.min(available, Math.max(0, quota.maxSpace - quota.usedSpace))
-          if (quota.maxInodes > 0) availableInodes = Math.min(availableInodes, Math.max(0, quota.maxInodes - quota.usedInodes))
+          if (quota.maxInodes > 0)
+            availableInodes = Math.min(availableInodes, Math.max(0, quota.maxInodes - quota.usedInodes))
           if (nearest) {
             total = quota.usedSpace
             usedInodes = quota.usedInodes
@@ -534,7 +591,8 @@ export class MetaClient implements Meta {
     if (json !== this.#formatJson) {
       const format = parseFormat(json)
       if (format.UUID !== this.#format.UUID) return this.hooks.onFatal?.(`the volume was replaced: UUID ${format.UUID}`)
-      if ((format.MetaVersion ?? 0) > 1) return this.hooks.onFatal?.(`the volume needs a newer client: MetaVersion ${format.MetaVersion}`)
+      if ((format.MetaVersion ?? 0) > 1)
+        return this.hooks.onFatal?.(`the volume needs a newer client: MetaVersion ${format.MetaVersion}`)
       this.#formatJson = json
       this.#format = format
       this.#volume = this.#volumeOf(format)
@@ -566,7 +624,9 @@ export class MetaClient implements Meta {
 
   #seen(ino: Ino, attr: Attr | Errno): Attr | Errno {
     if (isErrno(attr)) {
-      return attr === ENOENT && (ino === ROOT_INO || ino === TRASH_INO) ? syntheticDirectory(ino, this.#clock.now()) : attr
+      return attr === ENOENT && (ino === ROOT_INO || ino === TRASH_INO)
+        ? syntheticDirectory(ino, this.#clock.now())
+        : attr
     }
     this.#open.seen(ino, attr)
     return attr
@@ -586,7 +646,10 @@ export class MetaClient implements Meta {
   }
 
   #entries(ino: Ino, after: Name, limit: number, attrs: boolean): Maybe<readonly DirEntry[] | Errno> {
-    return chain(this.engine.scan('entries', { parent: ino, attrs }, after === '' ? null : after, limit), page => page.rows)
+    return chain(
+      this.engine.scan('entries', { parent: ino, attrs }, after === '' ? null : after, limit),
+      page => page.rows,
+    )
   }
 
   #removal(trash: Ino): Removal {
@@ -603,7 +666,11 @@ export class MetaClient implements Meta {
       const what = { type: TYPE_DIRECTORY, mode: 0o555, umask: 0, rdev: 0, target: '' }
       return this.run(
         'change',
-        () => make(this.#volume, this.#system(), TRASH_INO, name, (TRASH_INO + n) as Ino, what, { orExisting: false, inTrash: true }),
+        () =>
+          make(this.#volume, this.#system(), TRASH_INO, name, (TRASH_INO + n) as Ino, what, {
+            orExisting: false,
+            inTrash: true,
+          }),
         TRASH_INO,
       )
     })
@@ -647,7 +714,11 @@ export class MetaClient implements Meta {
   }
 
   /** Only a directory that moves between directories under different quotas is counted: its subtree is charged. */
-  #movedSubtree(caller: Caller, from: { parent: Ino; name: Name }, to: { parent: Ino }): Maybe<{ space: number; inodes: number } | undefined> {
+  #movedSubtree(
+    caller: Caller,
+    from: { parent: Ino; name: Name },
+    to: { parent: Ino },
+  ): Maybe<{ space: number; inodes: number } | undefined> {
     if (!this.limits.hasDirQuotas || from.parent === to.parent) return undefined
     return chain(this.engine.gather([ancestorsOf(from.parent), ancestorsOf(to.parent)], 'look'), facts => {
       const [above, below] = facts as [readonly Ino[], readonly Ino[]]
@@ -668,11 +739,13 @@ export class MetaClient implements Meta {
 
   async #ensureTrashRoot(): Promise<void> {
     const found = await this.#driver.run('look', () => getattr(TRASH_INO))
-    if (found === ENOENT) this.#log.warn('the volume has trash enabled but no trash directory: run `config --trash-days` once to make it')
+    if (found === ENOENT)
+      this.#log.warn('the volume has trash enabled but no trash directory: run `config --trash-days` once to make it')
   }
 
   async #putSession(isNew: boolean): Promise<void> {
-    const beats = this.config.heartbeatMs > 0 ? Math.ceil((this.config.heartbeatMs * SESSION_HEARTBEATS) / 1000) : NEVER_SEC
+    const beats =
+      this.config.heartbeatMs > 0 ? Math.ceil((this.config.heartbeatMs * SESSION_HEARTBEATS) / 1000) : NEVER_SEC
     const expire = this.#clock.now().sec + beats
     if (!isNew) {
       const [record] = (await this.engine.gather([{ kind: 'session', sid: this.#sid }], 'look')) as [object | null]
@@ -682,7 +755,12 @@ export class MetaClient implements Meta {
       }
     }
     const { mountPoint, version, networkInterfaces } = this.config
-    const info = describeSession({ version, mountPoint, clock: this.#clock, ...(networkInterfaces ? { interfaces: networkInterfaces } : {}) })
+    const info = describeSession({
+      version,
+      mountPoint,
+      clock: this.#clock,
+      ...(networkInterfaces ? { interfaces: networkInterfaces } : {}),
+    })
     await this.run('change', () => putSession(this.#sid, expire, Buffer.from(JSON.stringify(info))))
   }
 
@@ -704,7 +782,10 @@ export class MetaClient implements Meta {
 
   #randomHex(digits: number): string {
     let text = ''
-    while (text.length < digits) text += Math.floor(this.#random() * 0x1000000).toString(16).padStart(6, '0')
+    while (text.length < digits)
+      text += Math.floor(this.#random() * 0x1000000)
+        .toString(16)
+        .padStart(6, '0')
     return text.slice(0, digits)
   }
 }

@@ -4,7 +4,7 @@
 import { EDQUOT, ENOSPC, type Errno } from '../base/errno.ts'
 import type { Ino } from '../base/ino.ts'
 import type { Engine, Page, Scans } from './engine.ts'
-import { counter, QUOTA_DIR, QUOTA_GROUP, QUOTA_USER, type Change, type Quota, type QuotaType } from './facts.ts'
+import { type Change, counter, QUOTA_DIR, QUOTA_GROUP, QUOTA_USER, type Quota, type QuotaType } from './facts.ts'
 import type { Format } from './model/format.ts'
 import type { Growth, Limits } from './model/volume.ts'
 
@@ -21,7 +21,11 @@ export class KnownLimits implements Limits {
   inodes = 0
   usedSpace = 0
   usedInodes = 0
-  #quotas: Record<QuotaType, Map<number, Known>> = { [QUOTA_DIR]: new Map(), [QUOTA_USER]: new Map(), [QUOTA_GROUP]: new Map() }
+  #quotas: Record<QuotaType, Map<number, Known>> = {
+    [QUOTA_DIR]: new Map(),
+    [QUOTA_USER]: new Map(),
+    [QUOTA_GROUP]: new Map(),
+  }
 
   get hasDirQuotas(): boolean {
     return this.#quotas[QUOTA_DIR].size > 0
@@ -75,7 +79,10 @@ export class KnownLimits implements Limits {
     this.capacity = format.Capacity ?? 0
     this.inodes = format.Inodes ?? 0
     this.userGroup = format.UserGroupQuota === true
-    const [space, inodes] = (await engine.gather([counter('usedSpace'), counter('totalInodes')], 'look')) as [number, number]
+    const [space, inodes] = (await engine.gather([counter('usedSpace'), counter('totalInodes')], 'look')) as [
+      number,
+      number,
+    ]
     this.usedSpace = space
     this.usedInodes = inodes
     for (const type of [QUOTA_DIR, QUOTA_USER, QUOTA_GROUP] as const) {

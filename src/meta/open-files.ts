@@ -4,8 +4,8 @@
  *                 └─ chunk lists are cached while the count is above 0
  *  `removed` marks a node that lost its last name while open here: the last close lets it go. */
 
-import { SPECIAL_INO, type Ino } from '../base/ino.ts'
 import type { Time } from '../base/clock.ts'
+import { type Ino, SPECIAL_INO } from '../base/ino.ts'
 import type { Attr } from './model/attr.ts'
 import type { SliceRecord } from './model/slice.ts'
 

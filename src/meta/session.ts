@@ -22,12 +22,18 @@ export interface SessionInfo {
 /** Must parse as at least 1.4 for the version checks of other clients (design.md, trap i). */
 export const sessionVersion = (ours: string): string => `1.4.1+juicefs-ts.${ours}`
 
-export function describeSession(options: { version: string; mountPoint: string; clock: Clock; interfaces?: readonly string[] }): SessionInfo {
+export function describeSession(options: {
+  version: string
+  mountPoint: string
+  clock: Clock
+  interfaces?: readonly string[]
+}): SessionInfo {
   const { sec, nsec } = options.clock.now()
   const addresses: string[] = []
   for (const [name, list] of Object.entries(networkInterfaces())) {
     if (options.interfaces?.length && !options.interfaces.includes(name)) continue
-    for (const address of list ?? []) if (!address.internal && !address.address.startsWith('fe80:')) addresses.push(address.address)
+    for (const address of list ?? [])
+      if (!address.internal && !address.address.startsWith('fe80:')) addresses.push(address.address)
   }
   return {
     Version: sessionVersion(options.version),
@@ -42,7 +48,10 @@ export function describeSession(options: { version: string; mountPoint: string; 
 
 function machine(): { BootID?: string; PidNamespace?: string } {
   try {
-    return { BootID: readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(), PidNamespace: readlinkSync('/proc/self/ns/pid') }
+    return {
+      BootID: readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(),
+      PidNamespace: readlinkSync('/proc/self/ns/pid'),
+    }
   } catch {
     return {}
   }
@@ -54,7 +63,8 @@ export function processIsGone(info: Buffer | null): boolean {
   try {
     const session = JSON.parse(info.toString('utf8')) as SessionInfo
     const here = machine()
-    if (here.BootID === undefined || session.BootID !== here.BootID || session.PidNamespace !== here.PidNamespace) return false
+    if (here.BootID === undefined || session.BootID !== here.BootID || session.PidNamespace !== here.PidNamespace)
+      return false
     return !existsSync(`/proc/${session.ProcessID}`)
   } catch {
     return false // an unreadable record expires by its time

@@ -3,7 +3,7 @@
 
 import type { Name } from '../base/bytes.ts'
 import type { Time } from '../base/clock.ts'
-import { EEXIST, isErrno, type Errno } from '../base/errno.ts'
+import { EEXIST, type Errno, isErrno } from '../base/errno.ts'
 import { Fault } from '../base/fault.ts'
 import { type Ino, NO_INO } from '../base/ino.ts'
 import { isPromise, type Maybe } from '../base/maybe.ts'

@@ -5,7 +5,7 @@ import type { Name } from '../base/bytes.ts'
 import { type Ino, isTrash, ROOT_INO } from '../base/ino.ts'
 import type { MetaClient } from './client.ts'
 import { node, parents as parentsOf } from './facts.ts'
-import { align4K, type Attr, TYPE_DIRECTORY, TYPE_FILE } from './model/attr.ts'
+import { type Attr, align4K, TYPE_DIRECTORY, TYPE_FILE } from './model/attr.ts'
 
 export interface TreeTotals {
   /** bytes of regular files */
@@ -46,7 +46,10 @@ const MAX_DEPTH = 4096
 export async function pathsOf(meta: MetaClient, ino: Ino, depth = 0): Promise<Name[]> {
   if (ino === ROOT_INO) return ['/']
   if (isTrash(ino) || depth > MAX_DEPTH) return []
-  const [attr, counted] = (await meta.engine.gather([node(ino), parentsOf(ino)], 'look')) as [Attr | null, readonly { parent: Ino }[]]
+  const [attr, counted] = (await meta.engine.gather([node(ino), parentsOf(ino)], 'look')) as [
+    Attr | null,
+    readonly { parent: Ino }[],
+  ]
   if (attr === null) return []
   const dirs = attr.parent !== 0 ? [attr.parent] : counted.map(each => each.parent)
   const paths: Name[] = []

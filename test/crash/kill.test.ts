@@ -4,11 +4,10 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-
-import { SqliteEngine } from '../../src/meta/engine/sqlite/engine.ts'
 import { checkVolume } from '../../src/meta/check.ts'
-import { mountSkip, newVolume, projectRoot, run, type TestVolume } from '../mount/harness.ts'
+import { SqliteEngine } from '../../src/meta/engine/sqlite/engine.ts'
 import { size } from '../judges/judges.ts'
+import { mountSkip, newVolume, projectRoot, run, type TestVolume } from '../mount/harness.ts'
 
 const rounds = size(2, 10)
 const loadMs = size(4_000, 15_000)

@@ -9,7 +9,7 @@ import { after, before, describe, it } from 'node:test'
 import { cli, mountSkip, projectRoot, run } from '../mount/harness.ts'
 
 /** A folder with the unpacked volumes, or with `volumes.tar.zst`. */
-const golden = process.env['GOLDEN_VOLUMES'] ?? join(projectRoot, '..', 'shared', 'golden')
+const golden = process.env.GOLDEN_VOLUMES ?? join(projectRoot, '..', 'shared', 'golden')
 const skip = mountSkip || (existsSync(golden) ? false : `no golden volumes (GOLDEN_VOLUMES, ${golden})`)
 
 interface TreeEntry {
@@ -25,7 +25,10 @@ function namedByFirst(tree: Record<string, TreeEntry>): Record<string, TreeEntry
     if (group !== undefined && !first.has(group)) first.set(group, path)
   }
   return Object.fromEntries(
-    Object.entries(tree).map(([path, entry]) => [path, entry.group === undefined ? entry : { ...entry, group: first.get(entry.group)! }]),
+    Object.entries(tree).map(([path, entry]) => [
+      path,
+      entry.group === undefined ? entry : { ...entry, group: first.get(entry.group)! },
+    ]),
   )
 }
 
@@ -54,7 +57,9 @@ describe('golden volumes', { skip }, () => {
         const walked = await run('python3', [join(projectRoot, 'test/golden/walk.py'), mountPoint])
         assert.equal(walked.status, 0, walked.stderr)
         const seen = JSON.parse(walked.stdout) as Record<string, TreeEntry>
-        const told = namedByFirst(JSON.parse(readFileSync(join(volume, 'tree.json'), 'utf8')) as Record<string, TreeEntry>)
+        const told = namedByFirst(
+          JSON.parse(readFileSync(join(volume, 'tree.json'), 'utf8')) as Record<string, TreeEntry>,
+        )
         assert.deepEqual(Object.keys(seen).sort(), Object.keys(told).sort())
         for (const [path, entry] of Object.entries(told)) assert.deepEqual(seen[path], entry, `entry ${path}`)
       } finally {

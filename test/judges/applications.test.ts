@@ -35,15 +35,21 @@ describe('applications in a mount', { skip: missing('git', 'cc', 'python3', 'rsy
 
   it('a C project builds and its programs run from the mount', async () => {
     mkdirSync(join(volume.mountPoint, 'c'))
-    writeFileSync(join(volume.mountPoint, 'c', 'Makefile'), 'OBJS=$(patsubst %.c,%.o,$(wildcard *.c))\nprog: $(OBJS)\n\tcc -o $@ $^\nclean:\n\trm -f *.o prog\n')
+    writeFileSync(
+      join(volume.mountPoint, 'c', 'Makefile'),
+      'OBJS=$(patsubst %.c,%.o,$(wildcard *.c))\nprog: $(OBJS)\n\tcc -o $@ $^\nclean:\n\trm -f *.o prog\n',
+    )
     await sh(`cd c; for i in $(seq 40); do echo "int f$i(int x){return x+$i;}" > f$i.c; done
       { for i in $(seq 40); do echo "int f$i(int);"; done; echo 'int main(void){int x=0;'; for i in $(seq 40); do echo "x=f$i(x);"; done; echo 'return x==820?0:1;}'; } > main.c
       make -s -j2 prog && ./prog && make -s clean && make -s prog && ./prog`)
   })
 
   it('a Python virtual environment is made and used', async t => {
-    if ((await run('python3', ['-c', 'import ensurepip, venv'])).status !== 0) return t.skip('python3-venv not installed')
-    await sh('python3 -m venv venv && ./venv/bin/python -c "import json,sqlite3,ssl; print(json.dumps(1))" && ./venv/bin/pip --version')
+    if ((await run('python3', ['-c', 'import ensurepip, venv'])).status !== 0)
+      return t.skip('python3-venv not installed')
+    await sh(
+      'python3 -m venv venv && ./venv/bin/python -c "import json,sqlite3,ssl; print(json.dumps(1))" && ./venv/bin/pip --version',
+    )
   })
 
   for (const mode of ['wal', 'delete', 'truncate']) {
@@ -65,7 +71,9 @@ P`)
     })
   }
 
-  it('PostgreSQL runs pgbench on a data directory in the mount', { skip: initdb ? false : 'postgresql not installed' }, async () => {
+  it('PostgreSQL runs pgbench on a data directory in the mount', {
+    skip: initdb ? false : 'postgresql not installed',
+  }, async () => {
     const bin = join(initdb!, '..')
     const data = join(volume.mountPoint, 'pg')
     mkdirSync(data, { mode: 0o700 })
@@ -74,13 +82,31 @@ P`)
     chownSync(outside, uid, -1)
     const as = (script: string) => `su postgres -s /bin/sh -c '${script}'`
     await sh(as(`${bin}/initdb -A trust -D ${data} >/dev/null`), '/')
-    await sh(as(`${bin}/pg_ctl -s -w -D ${data} -l ${outside}/pg.log -o "-k ${outside} -c listen_addresses= -c fsync=on" start`), '/')
+    await sh(
+      as(
+        `${bin}/pg_ctl -s -w -D ${data} -l ${outside}/pg.log -o "-k ${outside} -c listen_addresses= -c fsync=on" start`,
+      ),
+      '/',
+    )
     try {
-      await sh(as(`${bin}/createdb -h ${outside} bench && ${bin}/pgbench -q -i -s 2 -h ${outside} bench 2>/dev/null`), '/')
+      await sh(
+        as(`${bin}/createdb -h ${outside} bench && ${bin}/pgbench -q -i -s 2 -h ${outside} bench 2>/dev/null`),
+        '/',
+      )
       const bench = await sh(as(`${bin}/pgbench -n -c 4 -T ${size(5, 60)} -h ${outside} bench`), '/')
       assert.match(bench.stdout, /number of failed transactions: 0/)
-      await sh(as(`${bin}/pg_ctl -s -m immediate -D ${data} stop; ${bin}/pg_ctl -s -w -D ${data} -l ${outside}/pg.log -o "-k ${outside} -c listen_addresses=" start`), '/')
-      const sum = await sh(as(`${bin}/psql -Atqh ${outside} bench -c "select (select sum(abalance) from pgbench_accounts) = (select sum(delta) from pgbench_history)"`), '/')
+      await sh(
+        as(
+          `${bin}/pg_ctl -s -m immediate -D ${data} stop; ${bin}/pg_ctl -s -w -D ${data} -l ${outside}/pg.log -o "-k ${outside} -c listen_addresses=" start`,
+        ),
+        '/',
+      )
+      const sum = await sh(
+        as(
+          `${bin}/psql -Atqh ${outside} bench -c "select (select sum(abalance) from pgbench_accounts) = (select sum(delta) from pgbench_history)"`,
+        ),
+        '/',
+      )
       assert.equal(sum.stdout.trim(), 't', 'balances and history agree after a crash of the server')
     } finally {
       await run('/bin/sh', ['-c', as(`${bin}/pg_ctl -s -m fast -D ${data} stop`)], { cwd: '/' })
@@ -92,7 +118,9 @@ P`)
       truncate -s 70M sparse && printf end | dd of=sparse bs=1 seek=73400320 conv=notrunc 2>/dev/null && chmod 4751 plain && mkdir -p deep/er
       setfattr -n user.note -v 'some value' plain && setfacl -m u:1000:rw plain && setfacl -d -m g:1000:rx deep && touch -d '2001-02-03 04:05:06.123456789' plain
       touch "$(printf 'odd\\377name')"`)
-    await sh(`tar --xattrs --acls -Scf "${outside}/a.tar" -C src . && mkdir back && tar --xattrs --xattrs-include='*' --acls -xpf "${outside}/a.tar" -C back`)
+    await sh(
+      `tar --xattrs --acls -Scf "${outside}/a.tar" -C src . && mkdir back && tar --xattrs --xattrs-include='*' --acls -xpf "${outside}/a.tar" -C back`,
+    )
     await sh('rsync -aHAXS src/ rsynced/')
     for (const copy of ['back', 'rsynced']) {
       await sh(`for d in src ${copy}; do (cd $d; find . -printf '%P %y %m %U %G %s %n %T@ %l\\n' | grep -v ' d ' | sort; getfacl -R . 2>/dev/null; getfattr -Rd . 2>/dev/null; find . -type f -exec sha256sum {} + | sort) > "${outside}/$d.list"; done
@@ -100,7 +128,9 @@ P`)
     }
   })
 
-  it('npm installs a project', { skip: existsSync(join(projectRoot, 'package-lock.json')) ? false : 'no lock file' }, async () => {
+  it('npm installs a project', {
+    skip: existsSync(join(projectRoot, 'package-lock.json')) ? false : 'no lock file',
+  }, async () => {
     await sh(`mkdir npm && cd npm && cp "${projectRoot}/package.json" "${projectRoot}/package-lock.json" "${projectRoot}/.npmrc" . && npm ci --ignore-scripts --omit=dev --omit=optional --no-audit --no-fund >/dev/null 2>&1
       [ -f node_modules/commander/package.json ]`)
   })

@@ -29,7 +29,18 @@ for (const [how, options] of [
         const artifacts = mkdtempSync(join(tmpdir(), 'juicefs-ts-fsx-'))
         const ran = await run(
           program('fsx')!,
-          ['-q', '-S', String(seed), '-N', String(operations), '-f', join(projectRoot, 'test/judges/conf/fsx.toml'), '-P', artifacts, join(volume.mountPoint, `fsx.${seed}`)],
+          [
+            '-q',
+            '-S',
+            String(seed),
+            '-N',
+            String(operations),
+            '-f',
+            join(projectRoot, 'test/judges/conf/fsx.toml'),
+            '-P',
+            artifacts,
+            join(volume.mountPoint, `fsx.${seed}`),
+          ],
           { timeoutMs: size(240_000, 1_800_000) },
         )
         assert.equal(ran.status, 0, `${ran.stdout.slice(-3000)}\n${ran.stderr.slice(-3000)}\nartifacts in ${artifacts}`)

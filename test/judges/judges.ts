@@ -6,7 +6,8 @@ import { join } from 'node:path'
 
 import { mountSkip } from '../mount/harness.ts'
 
-const judgesDir = process.env['JUICEFS_TS_JUDGES'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'juicefs-ts', 'judges')
+const judgesDir =
+  process.env.JUICEFS_TS_JUDGES ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'juicefs-ts', 'judges')
 const path = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin', join(judgesDir, 'bin')]
 
 /** Full path of a program, or undefined. */
@@ -21,6 +22,6 @@ export function missing(...names: string[]): string | false {
   return absent.length === 0 ? false : `${absent.join(', ')} not installed (scripts/setup-judges.sh)`
 }
 
-export const isFull = process.env['JUDGES'] === 'full'
+export const isFull = process.env.JUDGES === 'full'
 /** The size of a run: the first in CI, the second in the long form. */
 export const size = <T>(ci: T, full: T): T => (isFull ? full : ci)

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { stripVTControlCharacters } from 'node:util'
 
 import { mountedVolume, projectRoot, run, type TestVolume } from '../mount/harness.ts'
 import { missing, program } from './judges.ts'
@@ -26,17 +27,23 @@ describe('pjdfstest on a mount', { skip: missing('pjdfstest') }, () => {
     mkdirSync(work, { mode: 0o755 })
     const second = mkdtempSync('/dev/shm/juicefs-ts-pjd-')
     try {
-      const ran = await run(program('pjdfstest')!, ['-c', join(projectRoot, 'test/judges/conf/pjdfstest.toml'), '-p', work, '-s', second], {
-        cwd: work,
-        timeoutMs: 600_000,
-      })
-      const output = ran.stdout.replaceAll(/\u001b\[[0-9;]*m/g, '')
+      const ran = await run(
+        program('pjdfstest')!,
+        ['-c', join(projectRoot, 'test/judges/conf/pjdfstest.toml'), '-p', work, '-s', second],
+        {
+          cwd: work,
+          timeoutMs: 600_000,
+        },
+      )
+      const output = stripVTControlCharacters(ran.stdout)
       const summary = /Summary: (\d+) failed, (\d+) skipped, (\d+) passed/.exec(output)
       assert.ok(summary, `no summary in the output:\n${output.slice(-2000)}${ran.stderr.slice(-500)}`)
       const failures = output.split('\n').filter(line => line.includes('FAILED'))
       assert.equal(summary[1], '0', `failed cases:\n${failures.join('\n')}`)
       assert.ok(Number(summary[3]) >= 380, `only ${summary[3]} cases ran`)
-      console.log(`pjdfstest: ${summary[0]}; skipped by the suite: ${[...SKIPPED].map(([name, why]) => `${name} (${why})`).join('; ')}`)
+      console.log(
+        `pjdfstest: ${summary[0]}; skipped by the suite: ${[...SKIPPED].map(([name, why]) => `${name} (${why})`).join('; ')}`,
+      )
     } finally {
       rmSync(second, { recursive: true, force: true })
     }

@@ -5,9 +5,8 @@ import assert from 'node:assert/strict'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-
-import { mountedVolume, mountSkip, type TestVolume } from '../mount/harness.ts'
 import { size } from '../judges/judges.ts'
+import { mountedVolume, mountSkip, type TestVolume } from '../mount/harness.ts'
 
 /** mulberry32: small, seeded, good enough to choose operations */
 function generator(seed: number): () => number {
@@ -40,7 +39,10 @@ function step(random: () => number): Step {
     [`mkdir ${p}`, root => fs.mkdirSync(at(root), 0o755)],
     [`mkdir ${q}`, root => fs.mkdirSync(at(root, q), 0o755)],
     [`create ${p} ${length}`, root => fs.writeFileSync(at(root), Buffer.alloc(length, byte))],
-    [`write ${p} ${piece.length}@${offset}`, root => onFile(at(root), 'r+', fd => fs.writeSync(fd, piece, 0, piece.length, offset))],
+    [
+      `write ${p} ${piece.length}@${offset}`,
+      root => onFile(at(root), 'r+', fd => fs.writeSync(fd, piece, 0, piece.length, offset)),
+    ],
     [`append ${p} ${piece.length}`, root => fs.appendFileSync(at(root), piece)],
     [`read ${p} @${offset}`, root => onFile(at(root), 'r', fd => digest(readAt(fd, offset, 100_000)))],
     [`truncate ${p} ${offset}`, root => fs.truncateSync(at(root), offset)],
@@ -102,13 +104,26 @@ function treeOf(root: string, below = ''): Record<string, unknown> {
     const path = join(below, name)
     const node = describeNode(join(root, path)) as { mode: number }
     const kind = node.mode & 0o170000
-    tree[path] = { ...node, content: kind === 0o100000 ? digest(fs.readFileSync(join(root, path))) : kind === 0o120000 ? fs.readlinkSync(join(root, path)) : '' }
+    tree[path] = {
+      ...node,
+      content:
+        kind === 0o100000
+          ? digest(fs.readFileSync(join(root, path)))
+          : kind === 0o120000
+            ? fs.readlinkSync(join(root, path))
+            : '',
+    }
     if (kind === 0o040000) Object.assign(tree, treeOf(root, path))
   }
   return tree
 }
 
-const seeds = process.env['SEED'] ? [Number(process.env['SEED'])] : size([1, 2, 3], Array.from({ length: 30 }, (_, i) => i + 1))
+const seeds = process.env.SEED
+  ? [Number(process.env.SEED)]
+  : size(
+      [1, 2, 3],
+      Array.from({ length: 30 }, (_, i) => i + 1),
+    )
 const steps = size(400, 2000)
 
 describe('a mount beside a local directory', { skip: mountSkip }, () => {
@@ -130,7 +145,11 @@ describe('a mount beside a local directory', { skip: mountSkip }, () => {
         const { what, run } = step(random)
         const expected = outcome(() => run(local))
         history.push(`${what} -> ${JSON.stringify(expected)}`)
-        assert.deepEqual(outcome(() => run(mounted)), expected, `SEED=${seed}, step ${i}: ${what}\n${history.slice(-30).join('\n')}`)
+        assert.deepEqual(
+          outcome(() => run(mounted)),
+          expected,
+          `SEED=${seed}, step ${i}: ${what}\n${history.slice(-30).join('\n')}`,
+        )
       }
       assert.deepEqual(treeOf(mounted), treeOf(local), `SEED=${seed}`)
     })

@@ -2,7 +2,16 @@
 
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -13,8 +22,13 @@ import { cli, mountedVolume, mountSkip, newVolume, type Ran, type TestVolume } f
 
 function refused(ran: Ran, message: RegExp): void {
   assert.notEqual(ran.status, 0, `accepted: ${ran.stdout}${ran.stderr}`)
-  const complaints = (ran.stderr + ran.stdout).split('\n').filter(line => /<(FATAL|ERROR)>|^ERROR|^juicefs-ts:/.test(line))
-  assert.ok(complaints.some(line => message.test(line)), `expected one line like ${message}, got:\n${ran.stderr}${ran.stdout}`)
+  const complaints = (ran.stderr + ran.stdout)
+    .split('\n')
+    .filter(line => /<(FATAL|ERROR)>|^ERROR|^juicefs-ts:/.test(line))
+  assert.ok(
+    complaints.some(line => message.test(line)),
+    `expected one line like ${message}, got:\n${ran.stderr}${ran.stdout}`,
+  )
   assert.doesNotMatch(ran.stderr, /^\s+at .*\.ts:\d+/m, 'no stack trace')
 }
 
@@ -29,18 +43,28 @@ describe('format', () => {
   })
   after(() => rmSync(dir, { recursive: true, force: true }))
 
-  for (const [name, why] of [['ab', 'too short'], ['Upper', 'upper case'], ['has_underscore', 'underscore'], ['x'.repeat(64), 'too long']] as const) {
+  for (const [name, why] of [
+    ['ab', 'too short'],
+    ['Upper', 'upper case'],
+    ['has_underscore', 'underscore'],
+    ['x'.repeat(64), 'too long'],
+  ] as const) {
     it(`refuses the volume name ${name.slice(0, 20)} (${why})`, () => {
       refused(cli(['format', '--bucket', join(dir, 'b'), url, name]), /invalid name/)
       assert.ok(!existsSync(join(dir, 'b')))
     })
   }
 
-  it('refuses an unknown metadata driver', () => refused(cli(['format', 'nosuch://x', 'myvol']), /Invalid meta driver: nosuch/))
-  it('refuses an unknown storage', () => refused(cli(['format', '--storage', 'foo', url, 'myvol']), /invalid storage: foo/))
-  it('refuses an unknown compression', () => refused(cli(['format', '--compress', 'gzip', url, 'myvol']), /Unsupported compress algorithm: "gzip"/))
-  it('refuses a negative number of trash days', () => refused(cli(['format', '--trash-days', '-1', url, 'myvol']), /trash days/i))
-  it('refuses an option that does not exist', () => refused(cli(['format', '--no-such-option', url, 'myvol']), /unknown option: "--no-such-option"/))
+  it('refuses an unknown metadata driver', () =>
+    refused(cli(['format', 'nosuch://x', 'myvol']), /Invalid meta driver: nosuch/))
+  it('refuses an unknown storage', () =>
+    refused(cli(['format', '--storage', 'foo', url, 'myvol']), /invalid storage: foo/))
+  it('refuses an unknown compression', () =>
+    refused(cli(['format', '--compress', 'gzip', url, 'myvol']), /Unsupported compress algorithm: "gzip"/))
+  it('refuses a negative number of trash days', () =>
+    refused(cli(['format', '--trash-days', '-1', url, 'myvol']), /trash days/i))
+  it('refuses an option that does not exist', () =>
+    refused(cli(['format', '--no-such-option', url, 'myvol']), /unknown option: "--no-such-option"/))
   it('refuses a missing argument', () => {
     const ran = cli(['format', url])
     assert.equal(ran.status, 1)
@@ -51,14 +75,20 @@ describe('format', () => {
   it('refuses a bucket that holds something else', () => {
     mkdirSync(join(dir, 'full', 'myvol', 'chunks'), { recursive: true })
     writeFileSync(join(dir, 'full', 'myvol', 'chunks', 'x'), 'x')
-    refused(cli(['format', '--bucket', join(dir, 'full'), `sqlite3://${join(dir, 'other.db')}`, 'myvol']), /is not empty/)
+    refused(
+      cli(['format', '--bucket', join(dir, 'full'), `sqlite3://${join(dir, 'other.db')}`, 'myvol']),
+      /is not empty/,
+    )
     assert.deepEqual(readdirSync(join(dir, 'full', 'myvol')), ['chunks'])
   })
 
   it('refuses to rename a formatted volume, and changes nothing', () => {
     assert.equal(cli(['format', '--bucket', join(dir, 'bucket'), url, 'myvol']).status, 0)
     const before = cli(['config', url]).stdout
-    refused(cli(['format', '--bucket', join(dir, 'bucket'), url, 'other']), /cannot update volume name from myvol to other/)
+    refused(
+      cli(['format', '--bucket', join(dir, 'bucket'), url, 'other']),
+      /cannot update volume name from myvol to other/,
+    )
     assert.equal(cli(['config', url]).stdout, before)
   })
 
@@ -78,7 +108,10 @@ describe('format', () => {
   })
 
   it('names the directory that is missing for a new database', () =>
-    refused(cli(['format', `sqlite3://${join(dir, 'no', 'such', 'dir', 'm.db')}`, 'myvol']), /no such file or directory|does not exist|unable to open/))
+    refused(
+      cli(['format', `sqlite3://${join(dir, 'no', 'such', 'dir', 'm.db')}`, 'myvol']),
+      /no such file or directory|does not exist|unable to open/,
+    ))
 })
 
 describe('mount', { skip: mountSkip }, () => {
@@ -87,7 +120,8 @@ describe('mount', { skip: mountSkip }, () => {
     volume = newVolume()
   })
   after(() => volume.remove())
-  const mount = (...args: string[]) => cli(['mount', '-d', '--no-syslog', '--log', volume.logFile, '--cache-dir', volume.cacheDir, ...args])
+  const mount = (...args: string[]) =>
+    cli(['mount', '-d', '--no-syslog', '--log', volume.logFile, '--cache-dir', volume.cacheDir, ...args])
 
   it('refuses a database without a volume', () => {
     const path = join(volume.dir, 'empty.db')
@@ -99,10 +133,25 @@ describe('mount', { skip: mountSkip }, () => {
     writeFileSync(file, 'x')
     refused(mount(volume.metaUrl, file), /not a directory/)
   })
-  it('refuses an option that is not built yet by its name', () => refused(mount('--writeback', volume.metaUrl, volume.mountPoint), /--writeback/))
+  it('refuses an option that is not built yet by its name', () =>
+    refused(mount('--writeback', volume.metaUrl, volume.mountPoint), /--writeback/))
   it('refuses a cache inside the mount', () =>
-    refused(cli(['mount', '-d', '--no-syslog', '--log', volume.logFile, '--cache-dir', join(volume.mountPoint, 'cache'), volume.metaUrl, volume.mountPoint]), /inside/))
-  it('refuses a database inside the mount', () => refused(mount(`sqlite3://${join(volume.mountPoint, 'm.db')}`, volume.mountPoint), /inside|not formatted/))
+    refused(
+      cli([
+        'mount',
+        '-d',
+        '--no-syslog',
+        '--log',
+        volume.logFile,
+        '--cache-dir',
+        join(volume.mountPoint, 'cache'),
+        volume.metaUrl,
+        volume.mountPoint,
+      ]),
+      /inside/,
+    ))
+  it('refuses a database inside the mount', () =>
+    refused(mount(`sqlite3://${join(volume.mountPoint, 'm.db')}`, volume.mountPoint), /inside|not formatted/))
 
   it('refuses to mount twice on one mount point', () => {
     volume.mount()
@@ -119,7 +168,20 @@ describe('mount', { skip: mountSkip }, () => {
       assert.equal(cli(['config', other.metaUrl]).status, 0)
       const path = other.metaUrl.slice('sqlite3://'.length)
       breakSetting(path)
-      refused(cli(['mount', '-d', '--no-syslog', '--log', other.logFile, '--cache-dir', other.cacheDir, other.metaUrl, other.mountPoint]), /setting/i)
+      refused(
+        cli([
+          'mount',
+          '-d',
+          '--no-syslog',
+          '--log',
+          other.logFile,
+          '--cache-dir',
+          other.cacheDir,
+          other.metaUrl,
+          other.mountPoint,
+        ]),
+        /setting/i,
+      )
     } finally {
       other.remove()
     }
@@ -150,7 +212,10 @@ describe('a mount', { skip: mountSkip }, () => {
   it('answers offsets past the limit with EFBIG', () => {
     const path = join(volume.mountPoint, 'big')
     writeFileSync(path, '')
-    assert.throws(() => truncateSync(path, 2 ** 53), (error: NodeJS.ErrnoException) => ['EFBIG', 'EINVAL'].includes(error.code ?? ''))
+    assert.throws(
+      () => truncateSync(path, 2 ** 53),
+      (error: NodeJS.ErrnoException) => ['EFBIG', 'EINVAL'].includes(error.code ?? ''),
+    )
   })
 
   it('answers EIO for garbage in the stored records, says so in the log, and lives on', () => {
@@ -158,7 +223,9 @@ describe('a mount', { skip: mountSkip }, () => {
     writeFileSync(bad, 'x'.repeat(10_000))
     writeFileSync(good, 'fine')
     const db = new Database(volume.metaUrl.slice('sqlite3://'.length))
-    db.prepare("UPDATE jfs_chunk SET slices = x'0102030405' WHERE inode = (SELECT inode FROM jfs_edge WHERE name = CAST('bad' AS BLOB))").run()
+    db.prepare(
+      "UPDATE jfs_chunk SET slices = x'0102030405' WHERE inode = (SELECT inode FROM jfs_edge WHERE name = CAST('bad' AS BLOB))",
+    ).run()
     db.close()
     volume.unmount()
     volume.mount(['--enable-xattr'])

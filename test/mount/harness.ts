@@ -30,12 +30,22 @@ export function cli(args: readonly string[], env: Record<string, string> = {}, t
 }
 
 /** Runs any program to its end without blocking this process; output is kept, the newest `keepBytes` of it. */
-export function run(file: string, args: readonly string[], options: { cwd?: string; env?: Record<string, string>; timeoutMs?: number } = {}): Promise<Ran> {
+export function run(
+  file: string,
+  args: readonly string[],
+  options: { cwd?: string; env?: Record<string, string>; timeoutMs?: number } = {},
+): Promise<Ran> {
   return new Promise(resolve => {
     const child: ChildProcess = execFile(
       file,
       args,
-      { cwd: options.cwd, env: { ...process.env, ...options.env }, timeout: options.timeoutMs ?? 300_000, maxBuffer: 64 << 20, encoding: 'utf8' },
+      {
+        cwd: options.cwd,
+        env: { ...process.env, ...options.env },
+        timeout: options.timeoutMs ?? 300_000,
+        maxBuffer: 64 << 20,
+        encoding: 'utf8',
+      },
       (error, stdout, stderr) => resolve({ status: error ? (child.exitCode ?? -1) : 0, stdout, stderr }),
     )
   })
@@ -56,15 +66,29 @@ export interface TestVolume {
 }
 
 /** A new volume: SQLite + local directory, in a temporary directory of its own, not yet mounted. */
-export function newVolume(options: { name?: string; format?: readonly string[]; env?: Record<string, string> } = {}): TestVolume {
-  const dir = mkdtempSync(join(process.env['JUICEFS_TS_TEST_DIR'] ?? tmpdir(), 'juicefs-ts-'))
+export function newVolume(
+  options: { name?: string; format?: readonly string[]; env?: Record<string, string> } = {},
+): TestVolume {
+  const dir = mkdtempSync(join(process.env.JUICEFS_TS_TEST_DIR ?? tmpdir(), 'juicefs-ts-'))
   const mountPoint = join(dir, 'mnt')
   const bucket = join(dir, 'bucket')
   const cacheDir = join(dir, 'cache')
   const logFile = join(dir, 'mount.log')
   const metaUrl = `sqlite3://${join(dir, 'meta.db')}`
   mkdirSync(mountPoint)
-  const formatted = cli(['format', '--storage', 'file', '--bucket', bucket, ...(options.format ?? []), metaUrl, options.name ?? 'test-volume'], options.env)
+  const formatted = cli(
+    [
+      'format',
+      '--storage',
+      'file',
+      '--bucket',
+      bucket,
+      ...(options.format ?? []),
+      metaUrl,
+      options.name ?? 'test-volume',
+    ],
+    options.env,
+  )
   if (formatted.status !== 0) {
     rmSync(dir, { recursive: true, force: true })
     throw new Error(`format failed: ${formatted.stderr}`)
@@ -77,9 +101,23 @@ export function newVolume(options: { name?: string; format?: readonly string[]; 
     cacheDir,
     logFile,
     mount(extra = []) {
-      const args = ['mount', '-d', '--no-syslog', '--log', logFile, '--cache-dir', cacheDir, '--metrics', '127.0.0.1:0', ...extra, metaUrl, mountPoint]
+      const args = [
+        'mount',
+        '-d',
+        '--no-syslog',
+        '--log',
+        logFile,
+        '--cache-dir',
+        cacheDir,
+        '--metrics',
+        '127.0.0.1:0',
+        ...extra,
+        metaUrl,
+        mountPoint,
+      ]
       const mounted = cli(args, options.env)
-      if (mounted.status !== 0) throw new Error(`mount failed: ${mounted.stderr}\n${existsSync(logFile) ? readFileSync(logFile, 'utf8') : ''}`)
+      if (mounted.status !== 0)
+        throw new Error(`mount failed: ${mounted.stderr}\n${existsSync(logFile) ? readFileSync(logFile, 'utf8') : ''}`)
     },
     unmount() {
       const ended = cli(['umount', mountPoint])

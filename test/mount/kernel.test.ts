@@ -9,7 +9,9 @@ import { mountedVolume, mountSkip, projectRoot, run, type TestVolume } from './h
 
 const script = join(projectRoot, 'test/mount/kernel_checks.py')
 const helpers = new Set(['fails', 'fallocate', 'renameat2', 'write', 'read', 'main'])
-const checks = [...readFileSync(script, 'utf8').matchAll(/^def (\w+)\(/gm)].map(match => match[1]!).filter(name => !helpers.has(name))
+const checks = [...readFileSync(script, 'utf8').matchAll(/^def (\w+)\(/gm)]
+  .map(match => match[1]!)
+  .filter(name => !helpers.has(name))
 
 for (const [how, options] of [
   ['with default options', []],

@@ -113,7 +113,7 @@ export function parseFormat(json: string): Format {
   for (const key of ['Name', 'UUID'] as const) {
     if (typeof fields[key] !== 'string' || fields[key] === '') throw damaged(`${key} is missing`)
   }
-  const blockKiB = fields['BlockSize']
+  const blockKiB = fields.BlockSize
   if (typeof blockKiB !== 'number' || !Number.isInteger(blockKiB) || blockKiB < 64 || blockKiB > 16384) {
     throw damaged(`BlockSize is ${JSON.stringify(blockKiB)}`)
   }
