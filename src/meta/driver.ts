@@ -34,7 +34,8 @@ export interface DriverOptions {
 interface Run<T> {
   readonly intent: Intent
   readonly make: () => Operation<T>
-  readonly key: Ino | undefined
+  /** the inode that its commit is about: who fights for it takes turns */
+  key: Ino | undefined
   operation: Operation<T>
   reads: readonly Read[]
   facts: readonly Fact[]
@@ -94,17 +95,21 @@ export class Driver {
     if (verdict.changes.length === 0) return this.#finish(verdict, [])
     const { changes, resultOf } = mergeChanges(verdict.changes)
     const outcome = this.#engine.commit(guardsOf(run.reads, run.facts, changes), changes)
-    if (outcome instanceof Promise) return outcome.then(settled => this.#settle(verdict, changes, resultOf, settled))
-    return this.#settle(verdict, changes, resultOf, outcome)
+    if (outcome instanceof Promise) return outcome.then(settled => this.#settle(run, verdict, changes, resultOf, settled))
+    return this.#settle(run, verdict, changes, resultOf, outcome)
   }
 
   #settle<T>(
+    run: Run<T>,
     verdict: Done<T>,
     changes: readonly Change[],
     resultOf: readonly number[],
     outcome: Outcome,
   ): T | typeof CONFLICT {
-    if (!outcome.done) return CONFLICT
+    if (!outcome.done) {
+      run.key ??= inoOf(changes)
+      return CONFLICT
+    }
     this.#options.onCommit?.(changes)
     const { results } = outcome
     return this.#finish(verdict, changes === verdict.changes ? results : resultOf.map(i => results[i]))

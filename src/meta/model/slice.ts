@@ -11,9 +11,8 @@ import { readU64, writeU64 } from '../../base/bytes.ts'
 import { Fault } from '../../base/fault.ts'
 
 export const CHUNK_BYTES = 2 ** 26
-export const CHUNK_SHIFT = 26
-/** any offset or end at or beyond this is EFBIG: 64 MiB × 2^31 */
-export const MAX_FILE_BYTES = 2 ** 57
+/** Any offset or end at or beyond this is EFBIG. The format allows 2^57; lengths are exact numbers here, so it is 8 PiB. */
+export const MAX_FILE_BYTES = 2 ** 53
 export const SLICE_RECORD_BYTES = 24
 
 export interface Slice {
