@@ -143,6 +143,13 @@ describe('reading what the store has', () => {
     await v.close()
   })
 
+  it('a create that finds the file there already keeps no pages', async () => {
+    const v = await openVolume()
+    assert.equal((await ok(v.vfs.create(ROOT, ROOT_INO, 'f', 0o644, 0, 2))).openFlags, 2)
+    assert.equal((await ok(v.vfs.create(ROOT, ROOT_INO, 'f', 0o644, 0, 2))).openFlags, 0)
+    await v.close()
+  })
+
   it('direct_io opens every file so', async () => {
     const v = await openVolume({ config: { directIo: true } })
     const made = await ok(v.vfs.create(ROOT, ROOT_INO, 'f', 0o644, 0, 2))
