@@ -379,12 +379,13 @@ export class MetaClient implements Meta {
   readChunk(ino: Ino, index: number): Maybe<readonly SliceRecord[] | Errno> {
     const kept = this.#open.chunk(ino, index)
     if (kept) return kept
+    const drops = this.#open.drops(ino)
     return chain(
       this.#driver.run('look', () => readChunk(ino, index)),
       found => {
         if (isErrno(found)) return found
         const view = buildView(found.records)
-        this.#open.keepChunk(ino, index, view)
+        this.#open.keepChunk(ino, index, view, drops)
         if (found.records.length >= 5 || view.length >= 5) this.hooks.onLongChunk?.(ino, index, found.records.length)
         return view
       },

@@ -16,6 +16,8 @@ interface OpenFile {
   /** somebody else's write was noticed only after our own covered its mtime: the next open must not trust pages */
   foreign: boolean
   readonly chunks: Map<number, readonly SliceRecord[]>
+  /** counts what was dropped: a list that was asked for before a drop must not be kept after it */
+  drops: number
 }
 
 const sameTime = (a: Time, b: Time): boolean => a.sec === b.sec && a.nsec === b.nsec
@@ -46,14 +48,14 @@ export class OpenFiles {
       const unchanged = sameTime(file.mtime, attr.mtime) && !file.foreign
       file.foreign = false
       if (!unchanged) {
-        file.chunks.clear()
+        dropAll(file)
         file.mtime = attr.mtime
       }
       return unchanged
     }
     const before = this.#remembered.get(ino)
     if (before) this.#remembered.delete(ino)
-    this.#open.set(ino, { count: 1, mtime: attr.mtime, removed: false, foreign: false, chunks: new Map() })
+    this.#open.set(ino, { count: 1, mtime: attr.mtime, removed: false, foreign: false, chunks: new Map(), drops: 0 })
     return before !== undefined && sameTime(before, attr.mtime)
   }
 
@@ -86,7 +88,7 @@ export class OpenFiles {
   seen(ino: Ino, attr: Attr): void {
     const file = this.#open.get(ino)
     if (file && !sameTime(file.mtime, attr.mtime)) {
-      file.chunks.clear()
+      dropAll(file)
       file.mtime = attr.mtime
     }
   }
@@ -100,8 +102,8 @@ export class OpenFiles {
       if (known && sameTime(known, before)) this.#remembered.set(ino, attr.mtime)
       return
     }
-    if (index === undefined || !sameTime(file.mtime, before)) file.chunks.clear()
-    else file.chunks.delete(index)
+    if (index === undefined || !sameTime(file.mtime, before)) dropAll(file)
+    else dropOne(file, index)
     file.foreign ||= !sameTime(file.mtime, before)
     file.mtime = attr.mtime
   }
@@ -116,14 +118,31 @@ export class OpenFiles {
     return this.#open.get(ino)?.chunks.get(index)
   }
 
-  keepChunk(ino: Ino, index: number, view: readonly SliceRecord[]): void {
-    this.#open.get(ino)?.chunks.set(index, view)
+  /** To be asked before a list is fetched, and given back with it. */
+  drops(ino: Ino): number {
+    return this.#open.get(ino)?.drops ?? -1
+  }
+
+  /** Keeps a fetched list, unless something was dropped since `drops` was asked. */
+  keepChunk(ino: Ino, index: number, view: readonly SliceRecord[], drops: number): void {
+    const file = this.#open.get(ino)
+    if (file?.drops === drops) file.chunks.set(index, view)
   }
 
   dropChunks(ino: Ino, index?: number): void {
-    const chunks = this.#open.get(ino)?.chunks
-    if (!chunks) return
-    if (index === undefined) chunks.clear()
-    else chunks.delete(index)
+    const file = this.#open.get(ino)
+    if (file === undefined) return
+    if (index === undefined) dropAll(file)
+    else dropOne(file, index)
   }
+}
+
+function dropAll(file: OpenFile): void {
+  file.chunks.clear()
+  file.drops++
+}
+
+function dropOne(file: OpenFile, index: number): void {
+  file.chunks.delete(index)
+  file.drops++
 }
