@@ -59,6 +59,10 @@ export class Options {
   given(name: string): boolean {
     return this.#given.has(name)
   }
+  /** Was anything typed besides these? */
+  anyGiven(besides: readonly string[]): boolean {
+    return [...this.#given.keys()].some(name => !besides.includes(name))
+  }
   bool(name: string): boolean {
     return this.#value(name) as boolean
   }

@@ -1,51 +1,39 @@
 /** Opens the two halves of a volume: its metadata engine and its object store. Shared by all commands. */
 
+import { existsSync } from 'node:fs'
 import type { Clock } from '../base/clock.ts'
 import { Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import { MetaClient, type MetaConfig } from '../meta/client.ts'
 import type { Engine } from '../meta/engine.ts'
-import type { Format } from '../meta/model/format.ts'
+import { checkCompatible, type Format, unsupportedFeatures } from '../meta/model/format.ts'
 import { openStore } from '../object/open.ts'
 import type { ObjectStore } from '../object/store.ts'
+import { CommandError } from './exit.ts'
+import { maskPassword, parseMetaUrl } from './meta-url.ts'
+import { OUR_VERSION, SHOWN_VERSION } from './version.ts'
 
-/** Drivers of META-URLs that the volume format knows and that have no engine here yet. */
-const NOT_YET = new Set(['redis', 'rediss', 'unix', 'mysql', 'postgres', 'tikv', 'etcd', 'badger', 'fdb', 'memkv'])
+export const NOT_FORMATTED = 'database is not formatted, please run `juicefs-ts format ...` first'
 
-/** `sqlite3` of `sqlite3://…`; without `://` it is redis (spec cli section 4). */
-export function driverOf(metaUrl: string): string {
-  const at = metaUrl.indexOf('://')
-  return at < 0 ? 'redis' : metaUrl.slice(0, at)
-}
-
-/** What a person may see of a META-URL: the password is masked. */
-export function maskedUrl(metaUrl: string): string {
-  const start = metaUrl.indexOf('://') + 3
-  const at = metaUrl.lastIndexOf('@')
-  const colon = metaUrl.indexOf(':', start)
-  return colon < 0 || at < colon ? metaUrl : `${metaUrl.slice(0, colon)}:****${metaUrl.slice(at)}`
-}
-
-/** Opens the engine of a META-URL. Fault on an unknown driver, or on a database that cannot be opened. */
+/** Opens the engine of a META-URL and says so in the log. A Fault or CommandError on an unknown driver, or on a database that
+ *  cannot be opened. */
 export async function openEngine(
   metaUrl: string,
-  options: { log: Log; readOnly?: boolean; mustExist?: boolean },
+  options: { readonly log: Log; readonly readOnly?: boolean; readonly mustExist?: boolean },
 ): Promise<Engine> {
-  const driver = driverOf(metaUrl)
-  if (driver === 'sqlite3') {
-    const { SqliteEngine } = await import('../meta/engine/sqlite/engine.ts')
-    return SqliteEngine.open(metaUrl, {
-      readOnly: options.readOnly ?? false,
-      mustExist: options.mustExist ?? false,
-      log: message => options.log.warn(message),
-    })
-  }
-  if (NOT_YET.has(driver)) throw new Fault(`metadata engine ${driver} is not supported yet`)
-  throw new Fault(`Invalid meta driver: ${driver}`)
+  const { url, path } = parseMetaUrl(metaUrl)
+  options.log.info(`Meta address: ${maskPassword(url)}`)
+  if (options.mustExist && !existsSync(path)) throw new CommandError(`${NOT_FORMATTED} (there is no file ${path})`)
+  const { SqliteEngine } = await import('../meta/engine/sqlite/engine.ts')
+  return SqliteEngine.open(url, {
+    readOnly: options.readOnly ?? false,
+    mustExist: options.mustExist ?? false,
+    log: message => options.log.warn(message),
+  })
 }
 
-/** For commands that work on a volume without mounting it. */
-export const commandConfig = (version: string): MetaConfig => ({
+/** For commands that look at a volume without mounting it. */
+export const commandConfig: MetaConfig = {
   readOnly: false,
   noBackgroundJobs: true,
   heartbeatMs: 0,
@@ -53,16 +41,24 @@ export const commandConfig = (version: string): MetaConfig => ({
   atimeMode: 'noatime',
   openCacheLimit: 10_000,
   mountPoint: '',
-  version,
-})
+  version: OUR_VERSION,
+}
 
-export async function openMeta(
-  metaUrl: string,
-  options: { config: MetaConfig; clock: Clock; log: Log; random: () => number; readOnly?: boolean },
-): Promise<MetaClient> {
-  const engine = await openEngine(metaUrl, { log: options.log, readOnly: options.readOnly ?? false, mustExist: true })
+export interface OpenMetaOptions {
+  readonly config: MetaConfig
+  readonly clock: Clock
+  readonly log: Log
+  readonly random: () => number
+}
+
+/** Opens a formatted volume that this client understands. */
+export async function openMeta(metaUrl: string, options: OpenMetaOptions): Promise<MetaClient> {
+  const { log } = options
+  const engine = await openEngine(metaUrl, { log, readOnly: options.config.readOnly, mustExist: true })
   try {
-    return await MetaClient.open(engine, options)
+    const meta = await MetaClient.open(engine, options)
+    checkCompatible(meta.format, SHOWN_VERSION)
+    return meta
   } catch (error) {
     await engine.close()
     throw error
@@ -72,4 +68,12 @@ export async function openMeta(
 /** The object store that a setting names. */
 export function openStorage(format: Format): ObjectStore {
   return openStore({ storage: format.Storage, bucket: format.Bucket, name: format.Name })
+}
+
+/** Faults where this client would harm the volume or miss what its other clients rely on (design.md, trap h). */
+export function refuseUnsupported(format: Format, readOnly: boolean): void {
+  const features = unsupportedFeatures(format, readOnly)
+  if (features.length === 0) return
+  const hint = !readOnly && unsupportedFeatures(format, true).length === 0 ? '; it can be mounted with --read-only' : ''
+  throw new Fault(`volume ${format.Name} uses what is not supported yet: ${features.join(', ')}${hint}`)
 }

@@ -1,0 +1,71 @@
+/** What `format` and `config` share: how options become fields of the setting, and how a setting is stored. */
+
+import { randomBytes } from 'node:crypto'
+import { homedir } from 'node:os'
+import { resolve } from 'node:path'
+import { SystemClock } from '../base/clock.ts'
+import { errnoText, isErrno } from '../base/errno.ts'
+import { causeText, Fault } from '../base/fault.ts'
+import type { Log } from '../base/log.ts'
+import { Driver } from '../meta/driver.ts'
+import type { Engine } from '../meta/engine.ts'
+import { type Format, parseFormat, serializeFormat } from '../meta/model/format.ts'
+import { encryptSecrets } from '../meta/model/secrets.ts'
+import { initVolume } from '../meta/ops/init-volume.ts'
+import { testStorage } from '../object/storage-test.ts'
+import type { ObjectStore } from '../object/store.ts'
+import { CommandError } from './exit.ts'
+
+/** The stored setting as text, null where the database holds no volume. */
+export async function loadSetting(engine: Engine): Promise<string | null> {
+  const [json] = (await engine.gather([{ kind: 'format' }], 'look')) as [string | null]
+  return json || null
+}
+
+export async function loadFormat(engine: Engine): Promise<Format | null> {
+  const json = await loadSetting(engine)
+  return json === null ? null : parseFormat(json)
+}
+
+/** Stores a setting with plain secrets, by default encrypting them, and returns it as stored. Durable when it returns. */
+export async function storeSetting(
+  engine: Engine,
+  format: Format,
+  options: { readonly isNew: boolean; readonly encrypt?: boolean },
+): Promise<Format> {
+  const stored = options.encrypt === false ? format : encryptSecrets(format, () => randomBytes(12))
+  const driver = new Driver(engine, { random: Math.random, onEffect: () => undefined })
+  const now = new SystemClock().now()
+  const trash = stored.TrashDays > 0
+  const result = await driver.run('change', () =>
+    initVolume(serializeFormat(stored), { isNew: options.isNew, trash, now }),
+  )
+  if (isErrno(result)) throw new Fault(`store the setting: ${errnoText(result)}`, { errno: result })
+  await engine.sync()
+  return stored
+}
+
+export const defaultBucket = (): string => (process.getuid?.() === 0 ? '/var/jfs' : `${homedir()}/.juicefs/local`)
+
+/** A bucket as it is stored: for `file` absolute, with a slash at the end. */
+export function storedBucket(storage: string, bucket: string): string {
+  if (storage !== 'file') return bucket
+  const path = resolve(bucket.replace(/^file:\/\//, ''))
+  return path.endsWith('/') ? path : `${path}/`
+}
+
+export function checkTrashDays(days: number): number {
+  if (days < 0) throw new CommandError(`Invalid trash days: ${days}`)
+  return days
+}
+
+/** Puts, gets and deletes a test object, unless the environment says not to. */
+export async function proveStorage(store: ObjectStore, log: Log): Promise<void> {
+  if (process.env.JFS_NO_CHECK_OBJECT_STORAGE) return
+  try {
+    await testStorage(store, Math.random, { warn: message => log.warn(message) })
+  } catch (error) {
+    const cause = error instanceof Fault && error.cause !== undefined ? error.cause : error
+    throw new CommandError(`Storage ${store.description} is not configured correctly: ${causeText(cause)}`)
+  }
+}
