@@ -3,13 +3,18 @@
  *
  *      make() ─► gather ─► … ─► verdict ─┬─ errno, or nothing to change ─► answered
  *         ▲                              └─ commit(guards, changes) ─┬─ done ─► effects, value
- *         └──── queue per inode, back off ◄──────────────────────────┘ a guard did not hold
+ *         └───── queue per inode ◄─── a guard did not hold ◄─────────┘
+ *               (later: back off)
  *
- *  Synchronous as long as the engine is: no promise and no closure on that path. */
+ *  Synchronous as long as the engine is: no promise and no closure on that path.
+ *
+ *  Conflicts are rare, since most changes commute. Who loses a commit queues with the other losers of that inode, so at
+ *  most one of them goes on trying; who comes new tries once without queueing, or one conflict would put a busy directory
+ *  in single file for as long as it is busy. Only when the first of the queue goes on losing do new ones wait behind it. */
 
 import { type Errno, isErrno } from '../base/errno.ts'
 import { Fault } from '../base/fault.ts'
-import type { Ino } from '../base/ino.ts'
+import { type Ino, inoToString } from '../base/ino.ts'
 import type { Maybe } from '../base/maybe.ts'
 import type { Engine, Intent, Outcome } from './engine.ts'
 import type { Change, Done, Effect, Fact, Operation, Read, Verdict } from './facts.ts'
@@ -17,16 +22,19 @@ import { guardsOf } from './guard.ts'
 import { mergeChanges } from './merge.ts'
 
 const MAX_ATTEMPTS = 50
+/** Losses of the first in the queue after which new operations on its inode wait too. */
+const MAX_OVERTAKEN = 3
 const FIRST_PAUSE_MS = 1
 const LAST_PAUSE_MS = 100
 
 export interface DriverOptions {
   /** 0 ≤ x < 1, for the jitter of back-offs */
   readonly random: () => number
+  /** only after the commit that made it true */
   readonly onEffect: (effect: Effect) => void
   /** after each commit, before its effects */
   readonly onCommit?: (changes: readonly Change[]) => void
-  /** an attempt met a conflict */
+  /** an attempt met a conflict; told the operation's intent */
   readonly onConflict?: (operation: string) => void
   readonly sleep?: (ms: number) => Promise<void>
 }
@@ -34,12 +42,20 @@ export interface DriverOptions {
 interface Run<T> {
   readonly intent: Intent
   readonly make: () => Operation<T>
-  /** the inode that its commit is about: who fights for it takes turns */
+  /** the inode that its commits fight for */
   key: Ino | undefined
   operation: Operation<T>
   reads: readonly Read[]
   facts: readonly Fact[]
-  attempt: number
+  /** commits lost */
+  losses: number
+}
+
+/** Those who lost commits over one inode. */
+interface Queue {
+  last: Promise<unknown>
+  /** of the operation whose turn it is */
+  losses: number
 }
 
 /** The commit lost: run again. */
@@ -49,8 +65,7 @@ export class Driver {
   readonly #engine: Engine
   readonly #options: DriverOptions
   readonly #sleep: (ms: number) => Promise<void>
-  /** inodes fought for: the operations on them take turns */
-  readonly #turns = new Map<Ino, Promise<unknown>>()
+  readonly #queues = new Map<Ino, Queue>()
 
   constructor(engine: Engine, options: DriverOptions) {
     this.#engine = engine
@@ -59,14 +74,15 @@ export class Driver {
   }
 
   /** Runs an operation to its verdict. `key`: the inode it will probably fight for. Faults of the engine pass through;
-   *  so does a Fault (EIO) after 50 lost attempts. */
+   *  so does a Fault (EIO) after 50 lost commits. */
   run<T>(intent: Intent, make: () => Operation<T>, key?: Ino): Maybe<T | Errno> {
-    const run: Run<T> = { intent, make, key, operation: make(), reads: [], facts: [], attempt: 1 }
-    const turn = key === undefined || this.#turns.size === 0 ? undefined : this.#turns.get(key)
-    if (turn !== undefined) return this.#queue(run, key as Ino)
+    const run: Run<T> = { intent, make, key, operation: make(), reads: [], facts: [], losses: 0 }
+    if (key !== undefined && this.#queues.size > 0 && this.#queues.has(key)) {
+      if (this.#queues.get(key)!.losses >= MAX_OVERTAKEN) return this.#queue(run)
+    }
     const result = this.#attempt(run)
-    if (!(result instanceof Promise)) return result === CONFLICT ? this.#queue(run, key) : result
-    return result.then(value => (value === CONFLICT ? this.#queue(run, key) : value))
+    if (!(result instanceof Promise)) return result === CONFLICT ? this.#queue(run) : result
+    return result.then(value => (value === CONFLICT ? this.#queue(run) : value))
   }
 
   #attempt<T>(run: Run<T>): Maybe<T | Errno | typeof CONFLICT> {
@@ -95,7 +111,7 @@ export class Driver {
     if (verdict.changes.length === 0) return this.#finish(verdict, [])
     const { changes, resultOf } = mergeChanges(verdict.changes)
     const outcome = this.#engine.commit(guardsOf(run.reads, run.facts, changes), changes)
-    if (outcome instanceof Promise) return outcome.then(settled => this.#settle(run, verdict, changes, resultOf, settled))
+    if (outcome instanceof Promise) return outcome.then(late => this.#settle(run, verdict, changes, resultOf, late))
     return this.#settle(run, verdict, changes, resultOf, outcome)
   }
 
@@ -107,7 +123,9 @@ export class Driver {
     outcome: Outcome,
   ): T | typeof CONFLICT {
     if (!outcome.done) {
-      run.key ??= inoOf(changes)
+      run.losses++
+      run.key ??= firstIno(changes)
+      this.#options.onConflict?.(run.intent)
       return CONFLICT
     }
     this.#options.onCommit?.(changes)
@@ -116,40 +134,47 @@ export class Driver {
   }
 
   #finish<T>(verdict: Done<T>, results: readonly (number | undefined)[]): T {
-    const { value } = verdict
-    const made =
-      typeof value === 'function' ? (value as (results: readonly (number | undefined)[]) => T)(results) : value
     for (const effect of verdict.effects) this.#options.onEffect(effect)
-    return made
+    const { value } = verdict
+    return typeof value === 'function' ? (value as (results: readonly (number | undefined)[]) => T)(results) : value
   }
 
-  /** Behind everybody who fights for this inode already. */
-  #queue<T>(run: Run<T>, key: Ino | undefined): Promise<T | Errno> {
-    if (key === undefined) return this.#again(run)
-    const before = this.#turns.get(key) ?? Promise.resolve()
-    const mine = before.then(() => this.#again(run))
-    const settled = mine.catch(() => undefined)
-    this.#turns.set(key, settled)
-    void settled.then(() => {
-      if (this.#turns.get(key) === settled) this.#turns.delete(key)
-    })
+  /** Behind everybody who has lost commits over this inode. */
+  #queue<T>(run: Run<T>): Promise<T | Errno> {
+    const { key } = run
+    if (key === undefined) return this.#again(run, null)
+    const queue = this.#queues.get(key) ?? { last: Promise.resolve(), losses: 0 }
+    this.#queues.set(key, queue)
+    const mine = queue.last.then(() => this.#again(run, queue))
+    const settled: Promise<void> = mine
+      .catch(() => undefined) // whoever runs the operation hears of it
+      .then(() => {
+        queue.losses = 0
+        if (queue.last === settled) this.#queues.delete(key)
+      })
+    queue.last = settled
     return mine
   }
 
-  async #again<T>(run: Run<T>): Promise<T | Errno> {
-    for (;;) {
-      if (run.attempt >= MAX_ATTEMPTS) throw new Fault(`give up after ${run.attempt} conflicts`)
-      if (run.attempt > 1 || run.reads.length > 0) {
-        this.#options.onConflict?.(run.intent)
-        const pause = Math.min(FIRST_PAUSE_MS * 2 ** (run.attempt - 1), LAST_PAUSE_MS)
+  async #again<T>(run: Run<T>, queue: Queue | null): Promise<T | Errno> {
+    while (run.losses < MAX_ATTEMPTS) {
+      if (queue !== null) queue.losses = run.losses
+      if (run.losses > 1) {
+        const pause = Math.min(FIRST_PAUSE_MS * 2 ** (run.losses - 2), LAST_PAUSE_MS)
         await this.#sleep(pause * (0.5 + this.#options.random() / 2))
       }
-      run.attempt++
       run.operation = run.make()
       run.reads = []
       run.facts = []
       const result = await this.#attempt(run)
       if (result !== CONFLICT) return result
     }
+    const about = run.key === undefined ? '' : ` over inode ${inoToString(run.key)}`
+    throw new Fault(`gave up after ${run.losses} conflicts${about}`)
   }
+}
+
+function firstIno(changes: readonly Change[]): Ino | undefined {
+  for (const change of changes) if ('ino' in change) return change.ino
+  return undefined
 }

@@ -135,20 +135,19 @@ function combine(first: Change, second: Change): Change {
       if (second.kind === 'refSlice') return { ...first, delta: first.delta + second.delta }
       break
     case 'dirUsage':
+      if (second.kind === 'delDirUsage') return second
       if (second.kind === 'dirUsage') {
-        return {
-          ...first,
-          length: first.length + second.length,
-          space: first.space + second.space,
-          inodes: first.inodes + second.inodes,
-        }
+        return { ...first, length: first.length + second.length, ...summed(first, second) }
       }
       break
     case 'usage':
-    case 'quotaUsage':
-      if (second.kind === first.kind)
-        return { ...first, space: first.space + second.space, inodes: first.inodes + second.inodes }
+      if (second.kind === 'usage') return { ...first, ...summed(first, second) }
       break
+    case 'quotaUsage':
+      if (second.kind === 'delQuota') return second
+      if (second.kind === 'quotaUsage') return { ...first, ...summed(first, second) }
+      break
+    // what is removed is charged no more
     case 'delQuota':
       if (second.kind === 'quotaUsage') return first
       break
@@ -158,6 +157,12 @@ function combine(first: Change, second: Change): Change {
   }
   assert(false, contradiction)
 }
+
+interface Charge {
+  readonly space: number
+  readonly inodes: number
+}
+const summed = (a: Charge, b: Charge): Charge => ({ space: a.space + b.space, inodes: a.inodes + b.inodes })
 
 function later(a: Time | null, b: Time | null): Time | null {
   if (a === null || b === null) return a ?? b
