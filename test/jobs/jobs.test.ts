@@ -1,0 +1,225 @@
+/** Background work over the real rooms: removed data goes, the trash expires, long chunks become short. */
+
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+
+import { NO_INO, ROOT_INO, TRASH_INO } from '../../src/base/ino.ts'
+import { silentLog } from '../../src/base/log.ts'
+import { BackgroundJobs } from '../../src/jobs/jobs.ts'
+import { checkVolume } from '../../src/meta/check.ts'
+import { systemCaller } from '../../src/meta/model/caller.ts'
+import {
+  BLOCK,
+  close,
+  create,
+  lengthOf,
+  ok,
+  open,
+  openVolume,
+  pattern,
+  ROOT,
+  read,
+  type Volume,
+  type VolumeOptions,
+  write,
+} from '../vfs/harness.ts'
+
+async function withJobs(
+  options: VolumeOptions,
+): Promise<{ v: Volume; jobs: BackgroundJobs; end: () => Promise<void> }> {
+  const v = await openVolume(options)
+  const jobs = new BackgroundJobs({
+    meta: v.meta,
+    chunks: v.chunks,
+    clock: v.clock,
+    log: silentLog,
+    random: Math.random,
+    maxDeletes: 2,
+    sweeps: false,
+  })
+  jobs.start()
+  return {
+    v,
+    jobs,
+    async end() {
+      await jobs.stop()
+      assert.deepEqual(await checkVolume(v.engine), [])
+      await v.close()
+    },
+  }
+}
+
+async function rows(v: Volume, kind: 'deadFiles' | 'unusedSlices' | 'trashedSlices' | 'sliceRefs'): Promise<number> {
+  let count = 0
+  for await (const _ of v.meta.scan(kind, { before: Number.MAX_SAFE_INTEGER } as never)) count++
+  return count
+}
+
+describe('background jobs', () => {
+  it('delete the objects of a removed file, then every record of it', async () => {
+    const { v, jobs, end } = await withJobs({})
+    const file = await create(v, 'f')
+    await write(v, file, 0, pattern(3 * BLOCK + 5))
+    await close(v, file)
+    assert.equal((await v.store.keys()).length, 4)
+    await ok(v.vfs.unlink(ROOT, ROOT_INO, 'f'))
+    await jobs.deletion.drained()
+    assert.deepEqual(await v.store.keys(), [])
+    assert.equal(await rows(v, 'deadFiles'), 0)
+    assert.equal(await rows(v, 'sliceRefs'), 0)
+    await end()
+  })
+
+  it('make the removal durable before the first object goes', async () => {
+    const { v, jobs, end } = await withJobs({})
+    const file = await create(v, 'f')
+    await write(v, file, 0, pattern(BLOCK))
+    await close(v, file)
+    const order: string[] = []
+    const sync = v.engine.sync.bind(v.engine)
+    v.engine.sync = () => {
+      order.push('sync')
+      return sync()
+    }
+    v.store.mischief = method => {
+      if (method === 'delete') order.push('delete')
+      return undefined
+    }
+    await ok(v.vfs.unlink(ROOT, ROOT_INO, 'f'))
+    await jobs.deletion.drained()
+    assert.deepEqual(order, ['sync', 'delete'])
+    await end()
+  })
+
+  it('keep the data of an unlinked file until its last close', async () => {
+    const { v, jobs, end } = await withJobs({})
+    const file = await create(v, 'f')
+    await write(v, file, 0, pattern(100))
+    await ok(v.vfs.fsync(ROOT, file.ino, file.fh, false))
+    await ok(v.vfs.unlink(ROOT, ROOT_INO, 'f'))
+    await jobs.deletion.drained()
+    assert.deepEqual(await read(v, file, 0, 100), pattern(100))
+    await close(v, file)
+    await jobs.deletion.drained()
+    assert.deepEqual(await v.store.keys(), [])
+    await end()
+  })
+
+  it('find again what a failed deletion left behind', async () => {
+    const { v, jobs, end } = await withJobs({})
+    const file = await create(v, 'f')
+    await write(v, file, 0, pattern(100))
+    await close(v, file)
+    v.store.mischief = method => (method === 'delete' ? Promise.reject(new Error('store is down')) : undefined)
+    await ok(v.vfs.unlink(ROOT, ROOT_INO, 'f'))
+    await jobs.deletion.drained()
+    assert.equal((await v.store.keys()).length, 1)
+    v.store.mischief = () => undefined
+    v.clock.aheadMs = 2 * 3600_000
+    await jobs.sweep()
+    await jobs.deletion.drained()
+    assert.deepEqual(await v.store.keys(), [])
+    assert.equal(await rows(v, 'deadFiles'), 0)
+    await end()
+  })
+
+  it('empty the hours of the trash that are older than it keeps them, and no others', async () => {
+    const { v, jobs, end } = await withJobs({ trashDays: 1 })
+    const caller = () => systemCaller(v.clock.now())
+    for (const name of ['old', 'young']) {
+      if (name === 'young') v.clock.aheadMs = 40 * 3600_000
+      const file = await create(v, name)
+      await write(v, file, 0, pattern(100))
+      await close(v, file)
+      await ok(v.vfs.unlink(ROOT, ROOT_INO, name))
+    }
+    assert.equal((await ok(v.meta.readdir(caller(), TRASH_INO, '', 10, false))).length, 2)
+    await jobs.sweep()
+    await jobs.deletion.drained()
+    const left = await ok(v.meta.readdir(caller(), TRASH_INO, '', 10, false))
+    assert.equal(left.length, 1)
+    const kept = await ok(v.meta.readdir(caller(), left[0]!.ino, '', 10, false))
+    assert.match(kept[0]!.name, /-young$/)
+    assert.equal((await v.store.keys()).length, 1)
+    await end()
+  })
+
+  it('merge the slices of a chunk into one without changing a byte, and delete the old ones', async () => {
+    const { v, jobs, end } = await withJobs({})
+    const file = await create(v, 'f')
+    const expected = Buffer.alloc(BLOCK * 3)
+    for (let i = 0; i < 20; i++) {
+      const piece = pattern(5000, i)
+      const at = (i * 7919) % (expected.length - piece.length)
+      piece.copy(expected, at)
+      await write(v, file, at, piece)
+      await ok(v.vfs.fsync(ROOT, file.ino, file.fh, false))
+    }
+    const length = await lengthOf(v, file.ino)
+    assert.equal(await jobs.compaction.compact(file.ino, 0), true)
+    await jobs.deletion.drained()
+    assert.equal(await rows(v, 'sliceRefs'), 1)
+    assert.deepEqual(await read(v, file, 0, length), expected.subarray(0, length))
+    assert.equal(await lengthOf(v, file.ino), length)
+    await close(v, file)
+    await end()
+  })
+
+  it('keep replaced slices while the trash lasts', async () => {
+    const { v, jobs, end } = await withJobs({ trashDays: 1 })
+    const file = await create(v, 'f')
+    for (let i = 0; i < 6; i++) {
+      await write(v, file, i * 50, pattern(100, i))
+      await ok(v.vfs.fsync(ROOT, file.ino, file.fh, false))
+    }
+    await jobs.compaction.compact(file.ino, 0)
+    assert.equal(await rows(v, 'trashedSlices'), 1)
+    assert.equal((await v.store.keys()).length, 7)
+    v.clock.aheadMs = 30 * 3600_000
+    await jobs.sweep()
+    await jobs.deletion.drained()
+    assert.equal(await rows(v, 'trashedSlices'), 0)
+    assert.equal((await v.store.keys()).length, 1)
+    await close(v, file)
+    await end()
+  })
+
+  it('store the merged slice durably before it is named, and give it up when the list changed meanwhile', async () => {
+    const { v, jobs, end } = await withJobs({})
+    const file = await create(v, 'f')
+    for (let i = 0; i < 6; i++) {
+      await write(v, file, i * 50, pattern(100, i))
+      await ok(v.vfs.fsync(ROOT, file.ino, file.fh, false))
+    }
+    const before = (await v.store.keys()).length
+    const other = await open(v, file.ino)
+    v.store.mischief = method => {
+      if (method !== 'put') return undefined
+      v.store.mischief = () => undefined
+      // While the merged slice is on its way, the file is truncated: the list's beginning stays, so the merge is still right.
+      return Promise.resolve(v.vfs.setattr(ROOT, file.ino, { size: 0 }, null)).then(() => undefined)
+    }
+    await jobs.compaction.compact(file.ino, 0)
+    assert.equal(await lengthOf(v, file.ino), 0)
+    await jobs.deletion.drained()
+    assert.ok((await v.store.keys()).length <= before)
+    await close(v, other)
+    await close(v, file)
+    await end()
+  })
+
+  it('remove a tree bottom up, into the trash or past it', async () => {
+    const { v, jobs, end } = await withJobs({ trashDays: 1 })
+    const top = await ok(v.vfs.mkdir(ROOT, ROOT_INO, 'top', 0o755, 0))
+    const below = await ok(v.vfs.mkdir(ROOT, top.ino, 'below', 0o755, 0))
+    for (const name of ['a', 'b']) await close(v, await create(v, name, undefined, below.ino))
+    let removed = 0
+    const options = { skipTrash: true, onRemoved: () => void removed++, isCancelled: () => false }
+    assert.equal(await jobs.removeTree(() => systemCaller(v.clock.now()), ROOT_INO, 'top', options), undefined)
+    assert.equal(removed, 4)
+    assert.equal((await ok(v.meta.readdir(systemCaller(v.clock.now()), ROOT_INO, '', 10, false))).length, 0)
+    assert.equal((await ok(v.meta.readdir(systemCaller(v.clock.now()), TRASH_INO, '', 10, false))).length, 0)
+    assert.notEqual(top.ino, NO_INO)
+    await end()
+  })
+})
