@@ -1,0 +1,84 @@
+/** `umount MOUNTPOINT`: takes a mount of ours away, and waits until the process that served it has written everything and
+ *  ended, so that the next command finds the volume closed. */
+
+import { execFile } from 'node:child_process'
+import { existsSync, lstatSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { codeOf } from '../base/call.ts'
+import { CommandError, messageOf } from './exit.ts'
+import type { Options } from './flags.ts'
+import { bytesText } from './humanize.ts'
+import { FUSE_TYPE, mountAt } from './mount-table.ts'
+import { canonicalPath, parseStats, readConfig, readInternal, waitForEnd } from './running-mount.ts'
+import { log as terminalLog } from './terminal-log.ts'
+
+const END_MS = 30_000
+const STAGED = 'juicefs_staging_block_bytes'
+
+export async function run(options: Options, [path = '']: readonly string[]): Promise<number> {
+  const mountPoint = ours(path)
+  const config = await readConfig(mountPoint)
+  if (options.bool('flush')) {
+    if (!config) throw new CommandError('not a JuiceFS mount point')
+    if (config.Chunk?.Writeback) await waitForStaged(mountPoint)
+  }
+  await unmountPath(mountPoint, { lazy: options.bool('force') })
+  if (config?.Pid && !mountAt(mountPoint) && !(await waitForEnd(config.Pid, END_MS))) {
+    terminalLog().warn(
+      `${mountPoint} is unmounted, but process ${config.Pid} has not ended yet: files are still open or being written`,
+    )
+  }
+  return 0
+}
+
+/** The path as mounted. CommandError where nothing of ours is mounted there. */
+function ours(path: string): string {
+  let mountPoint: string
+  try {
+    mountPoint = canonicalPath(path)
+  } catch (error) {
+    throw new CommandError(messageOf(error))
+  }
+  const mount = mountAt(mountPoint)
+  if (mount?.type === FUSE_TYPE) return mountPoint
+  try {
+    lstatSync(mountPoint)
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') throw new CommandError(`${path}: no such file or directory`)
+  }
+  throw new CommandError(`${path} is not a JuiceFS mount point`)
+}
+
+/** By fusermount, which may unmount what its user mounted; by umount(8) where there is none. The helper's words are the error. */
+export async function unmountPath(mountPoint: string, options: { readonly lazy: boolean }): Promise<void> {
+  const helper = ['/usr/bin/fusermount3', '/bin/fusermount3', '/usr/bin/fusermount', '/bin/fusermount'].find(existsSync)
+  const [file, args] = helper
+    ? [helper, [options.lazy ? '-uz' : '-u', mountPoint]]
+    : ['umount', [...(options.lazy ? ['-l'] : []), mountPoint]]
+  await new Promise<void>((resolve, reject) => {
+    execFile(file, args, (error, _stdout, stderr) => {
+      if (error) reject(new CommandError(stderr.trim().split('\n')[0] || error.message))
+      else resolve()
+    })
+  })
+}
+
+/** Waits for a client that stages writes (`--writeback`) to have uploaded them. */
+async function waitForStaged(mountPoint: string): Promise<void> {
+  const start = performance.now()
+  const first = await stagedBytes(mountPoint)
+  for (let left = first; left !== null && left > 0; left = await stagedBytes(mountPoint)) {
+    const speed = ((first ?? 0) - left) / ((performance.now() - start) / 1000 || 1)
+    const eta = speed > 0 ? `${Math.ceil(left / speed)}s` : '?'
+    process.stdout.write(
+      `\r${bytesText(left)} staging chunks are being flushed... ${bytesText(Math.round(speed))}/s, left ${eta}`,
+    )
+    await sleep(1000)
+  }
+  process.stdout.write(`\r${' '.repeat(77)}\rAll staging chunks are flushed\n`)
+}
+
+async function stagedBytes(mountPoint: string): Promise<number | null> {
+  const stats = await readInternal(mountPoint, 'stats')
+  return stats === null ? null : (parseStats(stats).get(STAGED) ?? 0)
+}
