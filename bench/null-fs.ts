@@ -1,0 +1,201 @@
+/** A file system that does nothing, served by the real transport and dispatcher: the ceiling that the real one is compared
+ *  with. Ends at SIGTERM or SIGINT and prints requests and CPU time of this process a request.
+ *
+ *    node bench/null-fs.ts MOUNTPOINT [max_write]
+ *
+ *  big, bigd     4 GiB of the letter x; bigd is opened with direct I/O
+ *  sink, sinkd   take what is written and forget it; sinkd with direct I/O
+ *  d<N>          a directory of N entries, by name e0 … e<N-1>
+ *  anything else can be created, written (the length is kept), looked at and removed, in the root directory */
+
+import type { Name } from '../src/base/bytes.ts'
+import { EISDIR, ENOENT, ENOSYS, ENOTDIR, type Errno } from '../src/base/errno.ts'
+import { type Ino, ROOT_INO } from '../src/base/ino.ts'
+import { openLog } from '../src/base/log.ts'
+import { mountFuse, unmountFuse } from '../src/fuse/mount.ts'
+import { FuseServer } from '../src/fuse/serve.ts'
+import { type Attr, TYPE_DIRECTORY, TYPE_FILE } from '../src/meta/model/attr.ts'
+import type { AddEntry, Context, Entry, FileSystem, Opened, SetAttr, Usage } from '../src/vfs/file-system.ts'
+
+const FOPEN_DIRECT_IO = 1
+const TIME = { sec: 1_700_000_000, nsec: 0 }
+const PIECE = Buffer.alloc(1 << 20, 'x')
+/** inodes of synthetic directory entries begin here; the directory's own inode is DIRECTORY + its number of entries */
+const DIRECTORY = 2 ** 40
+const ENTRY = 2 ** 41
+
+function attrOf(type: number, length: number): Attr {
+  return {
+    type,
+    flags: 0,
+    mode: type === TYPE_DIRECTORY ? 0o755 : 0o644,
+    uid: 0,
+    gid: 0,
+    atime: TIME,
+    mtime: TIME,
+    ctime: TIME,
+    nlink: 1,
+    length,
+    rdev: 0,
+    parent: ROOT_INO,
+    accessAcl: 0,
+    defaultAcl: 0,
+    tier: 0,
+  }
+}
+const DIRECTORY_ATTR = attrOf(TYPE_DIRECTORY, 4096)
+const EMPTY_ATTR = attrOf(TYPE_FILE, 0)
+
+class NullFileSystem implements FileSystem {
+  readonly timeouts = { attr: 0, entry: 0, dirEntry: 0, negativeEntry: 0 }
+  readonly #names = new Map<Name, Ino>()
+  readonly #attrs = new Map<Ino, Attr>()
+  readonly #direct = new Set<Ino>()
+  #nextIno = 100
+
+  constructor() {
+    for (const [name, length] of [
+      ['big', 2 ** 32],
+      ['bigd', 2 ** 32],
+      ['sink', 0],
+      ['sinkd', 0],
+    ] as const) {
+      const { ino } = this.#add(name, length)
+      if (name.endsWith('d')) this.#direct.add(ino)
+    }
+  }
+
+  #add(name: Name, length: number): Entry {
+    const ino = this.#nextIno++ as Ino
+    const attr = length === 0 ? EMPTY_ATTR : attrOf(TYPE_FILE, length)
+    this.#names.set(name, ino)
+    this.#attrs.set(ino, attr)
+    return { ino, attr }
+  }
+  #attr(ino: Ino): Attr {
+    return this.#attrs.get(ino) ?? (ino === ROOT_INO || (ino >= DIRECTORY && ino < ENTRY) ? DIRECTORY_ATTR : EMPTY_ATTR)
+  }
+
+  lookup(_ctx: Context, parent: Ino, name: Name): Entry | Errno {
+    if (parent !== ROOT_INO) return { ino: (ENTRY + Number(name.slice(1))) as Ino, attr: EMPTY_ATTR }
+    const ino = this.#names.get(name)
+    if (ino !== undefined) return { ino, attr: this.#attr(ino) }
+    const entries = /^d(\d+)$/.exec(name)
+    return entries ? { ino: (DIRECTORY + Number(entries[1])) as Ino, attr: DIRECTORY_ATTR } : ENOENT
+  }
+  getattr(_ctx: Context, ino: Ino): Attr {
+    return this.#attr(ino)
+  }
+  setattr(_ctx: Context, ino: Ino, set: SetAttr & { readonly size?: number }): Attr {
+    if (set.size !== undefined && this.#attrs.has(ino)) this.#attrs.set(ino, attrOf(TYPE_FILE, set.size))
+    return this.#attr(ino)
+  }
+  create(_ctx: Context, parent: Ino, name: Name): (Entry & Opened) | Errno {
+    return parent === ROOT_INO ? { ...this.#add(name, 0), fh: 1, openFlags: 0 } : ENOTDIR
+  }
+  mknod(_ctx: Context, parent: Ino, name: Name): Entry | Errno {
+    return parent === ROOT_INO ? this.#add(name, 0) : ENOTDIR
+  }
+  unlink(_ctx: Context, _parent: Ino, name: Name): undefined | Errno {
+    const ino = this.#names.get(name)
+    if (ino === undefined) return ENOENT
+    this.#names.delete(name)
+    this.#attrs.delete(ino)
+    return undefined
+  }
+  rename(_ctx: Context, _parent: Ino, name: Name, _newParent: Ino, newName: Name): undefined | Errno {
+    const ino = this.#names.get(name)
+    if (ino === undefined) return ENOENT
+    this.#names.delete(name)
+    this.#names.set(newName, ino)
+    return undefined
+  }
+
+  open(_ctx: Context, ino: Ino): Opened | Errno {
+    if (this.#attr(ino) === DIRECTORY_ATTR) return EISDIR
+    return { fh: 1, openFlags: this.#direct.has(ino) ? FOPEN_DIRECT_IO : 0 }
+  }
+  read(_ctx: Context, ino: Ino, _fh: number, offset: number, size: number): readonly Buffer[] {
+    const left = Math.max(0, this.#attr(ino).length - offset)
+    return [size <= left ? PIECE.subarray(0, size) : PIECE.subarray(0, left)]
+  }
+  write(_ctx: Context, ino: Ino, _fh: number, offset: number, data: Buffer): undefined {
+    const end = offset + data.length
+    if (this.#attr(ino).length < end) this.#attrs.set(ino, attrOf(TYPE_FILE, end))
+  }
+  opendir(): Opened {
+    return { fh: 1, openFlags: 0 }
+  }
+  readdir(_ctx: Context, ino: Ino, _fh: number, offset: number, attrs: boolean, add: AddEntry): undefined {
+    if (ino >= DIRECTORY) {
+      const count = ino - DIRECTORY
+      for (let i = offset; i < count; i++)
+        if (!add(`e${i}`, (ENTRY + i) as Ino, TYPE_FILE, attrs ? EMPTY_ATTR : null, i + 1)) return
+      return
+    }
+    let i = 0
+    for (const [name, child] of this.#names)
+      if (i++ >= offset && !add(name, child, TYPE_FILE, attrs ? this.#attr(child) : null, i)) return
+  }
+  statfs(): Usage {
+    return { total: 2 ** 50, available: 2 ** 50, usedInodes: this.#names.size, availableInodes: 10 ** 7 }
+  }
+
+  flush(): undefined {}
+  release(): undefined {}
+  releasedir(): undefined {}
+  fsync(): undefined {}
+  fsyncdir(): undefined {}
+  access(): undefined {}
+  readlink = (): Errno => ENOSYS
+  mkdir = (): Errno => ENOSYS
+  symlink = (): Errno => ENOSYS
+  link = (): Errno => ENOSYS
+  rmdir = (): Errno => ENOSYS
+  tmpfile = (): Errno => ENOSYS
+  fallocate = (): Errno => ENOSYS
+  copyFileRange = (): Errno => ENOSYS
+  lseek = (): Errno => ENOSYS
+  getxattr = (): Errno => ENOSYS
+  setxattr = (): Errno => ENOSYS
+  listxattr = (): Errno => ENOSYS
+  removexattr = (): Errno => ENOSYS
+  getlk = (): Errno => ENOSYS
+  setlk = (): Errno => ENOSYS
+  ioctl = (): Errno => ENOSYS
+}
+
+const mountPoint = process.argv[2]
+if (mountPoint === undefined) {
+  process.stderr.write('usage: null-fs.ts MOUNTPOINT [max_write]\n')
+  process.exit(2)
+}
+const maxWrite = Number(process.argv[3] ?? 1 << 20)
+const log = openLog({ level: 'INFO', colour: false, id: '', write: line => process.stderr.write(line) })
+let requests = 0
+const transport = await mountFuse({
+  mountPoint,
+  source: 'null-fs',
+  options: [],
+  allowOther: true,
+  defaultPermissions: true,
+  maxWrite,
+  log,
+})
+const server = new FuseServer(transport, new NullFileSystem(), {
+  maxWrite,
+  acl: false,
+  writebackCache: false,
+  asyncDio: false,
+  log,
+  onRequest: () => {
+    requests++
+  },
+})
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => unmountFuse(mountPoint, { lazy: true }))
+await server.start()
+process.stdout.write('ready\n')
+const before = process.cpuUsage()
+await server.closed
+const { user, system } = process.cpuUsage(before)
+process.stdout.write(`${requests} requests, ${((user + system) / Math.max(1, requests)).toFixed(2)} us CPU a request\n`)

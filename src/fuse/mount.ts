@@ -1,0 +1,198 @@
+/** Attaching to the kernel's tree and detaching again (spec vfs sections 11.1, 12.4).
+ *
+ *  root, addon     open /dev/fuse, mount(2)
+ *  root, no addon  open /dev/fuse, mount(8) with the descriptor inherited
+ *  others          fusermount3 mounts and hands the descriptor over a socket (addon only) */
+
+import { spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import { EINVAL, EIO, ENOENT, type Errno, errnoOf, errnoText } from '../base/errno.ts'
+import { causeText, Fault } from '../base/fault.ts'
+import type { Log } from '../base/log.ts'
+import { ThreadPoolTransport } from './fs-transport.ts'
+import { type NativeFuse, nativeFuse } from './native-addon.ts'
+import { NativeTransport } from './native-transport.ts'
+import type { FuseTransport } from './transport.ts'
+
+export interface MountOptions {
+  readonly mountPoint: string
+  /** what the mount table shows as the device: `JuiceFS:<volume>` */
+  readonly source: string
+  /** the `-o` list, split at commas */
+  readonly options: readonly string[]
+  readonly allowOther: boolean
+  readonly defaultPermissions: boolean
+  /** bytes of the largest write request */
+  readonly maxWrite: number
+  readonly log: Log
+}
+
+const TYPE = 'fuse.juicefs'
+const SUBTYPE = 'juicefs'
+/** Answered by us, or said in INIT; the kernel would refuse them as options of a mount. */
+const OURS = new Set([
+  'allow_other',
+  'allow_root',
+  'default_permissions',
+  'nonempty',
+  'ro',
+  'rw',
+  'debug',
+  'writeback_cache',
+  'async_dio',
+])
+
+/** Mounts, and returns the way to serve it; a Fault of one line when it cannot. A mount that a killed process left behind at
+ *  this place is detached first. `/dev/fd/N` is a descriptor of /dev/fuse that somebody else has mounted. */
+export async function mountFuse(options: MountOptions): Promise<FuseTransport> {
+  const addon = nativeFuse()
+  const inherited = /^\/dev\/fd\/(\d+)$/.exec(options.mountPoint)
+  if (inherited) return transportOn(addon, Number(inherited[1]), null, options)
+  const mountPoint = resolveMountPoint(options.mountPoint)
+  const isRoot = process.getuid?.() === 0
+  if (!addon && !isRoot)
+    throw new Fault(`mount ${mountPoint}: without the native addon (native/build.sh) only root can mount`, {
+      errno: EINVAL,
+    })
+  let fd: number
+  if (!isRoot) fd = mountByHelper(addon!, mountPoint, options)
+  else if (addon) fd = mountDirectly(addon, mountPoint, options)
+  else fd = mountByCommand(mountPoint, options)
+  return transportOn(addon, fd, mountPoint, options)
+}
+
+/** Detaches; `lazy`: at once, while open files live on until they are closed. A Fault (EBUSY, EINVAL …) when it cannot. */
+export function unmountFuse(mountPoint: string, options: { readonly lazy: boolean }): void {
+  const addon = nativeFuse()
+  if (addon && process.getuid?.() === 0) {
+    const errno = -addon.unmount(mountPoint, options.lazy)
+    if (errno > 0) throw new Fault(`umount ${mountPoint}: ${errnoText(errno)}`, { errno: errno as Errno })
+    return
+  }
+  const flags = options.lazy ? ['-u', '-z'] : ['-u']
+  for (const command of [
+    ['fusermount3', ...flags],
+    ['fusermount', ...flags],
+    ['umount', ...(options.lazy ? ['-l'] : [])],
+  ]) {
+    const ran = spawnSync(command[0]!, [...command.slice(1), '--', mountPoint], { encoding: 'utf8' })
+    if (ran.error && errnoOf(ran.error) === ENOENT) continue
+    if (ran.status !== 0) throw new Fault(`umount ${mountPoint}: ${ran.stderr?.trim() || `status ${ran.status}`}`)
+    return
+  }
+  throw new Fault(`umount ${mountPoint}: neither fusermount3 nor umount was found`)
+}
+
+function transportOn(
+  addon: NativeFuse | null,
+  fd: number,
+  mountPoint: string | null,
+  { maxWrite, log }: MountOptions,
+): FuseTransport {
+  if (!addon) {
+    log.warn('the native addon is not built: serving through the thread pool, at a quarter of the speed')
+    return new ThreadPoolTransport(fd, maxWrite, mountPoint)
+  }
+  const failed = addon.prepareDescriptor(fd)
+  if (failed < 0) throw new Fault(`prepare the FUSE descriptor: ${errnoText(-failed)}`, { errno: -failed as Errno })
+  return new NativeTransport(addon, fd, maxWrite, mountPoint)
+}
+
+/** Absolute, without symbolic links, as the mount table will show it. */
+function resolveMountPoint(given: string): string {
+  try {
+    return fs.realpathSync(given)
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code
+    if (code !== 'ENOTCONN' && code !== 'ECONNABORTED')
+      throw new Fault(`mount point ${given}`, { errno: errnoOf(error), cause: error })
+  }
+  unmountFuse(given, { lazy: true })
+  return fs.realpathSync(given)
+}
+
+/** Options of mount(2). */
+function dataOf(fd: number, options: MountOptions): string {
+  const parts = [
+    `fd=${fd}`,
+    'rootmode=40000',
+    `user_id=${process.getuid?.() ?? 0}`,
+    `group_id=${process.getgid?.() ?? 0}`,
+    `max_read=${options.maxWrite}`,
+    ...passedOn(options),
+  ]
+  if (options.defaultPermissions) parts.push('default_permissions')
+  if (options.allowOther) parts.push('allow_other')
+  return parts.join(',')
+}
+const passedOn = ({ options }: MountOptions): string[] => options.filter(option => option !== '' && !OURS.has(option))
+
+function mountDirectly(addon: NativeFuse, mountPoint: string, options: MountOptions): number {
+  const fd = addon.openDevice()
+  if (fd < 0) throw new Fault(`open /dev/fuse: ${errnoText(-fd)}`, { errno: -fd as Errno })
+  const failed = addon.mount(options.source, mountPoint, TYPE, dataOf(fd, options))
+  if (failed < 0) {
+    fs.closeSync(fd)
+    throw new Fault(`mount ${mountPoint}: ${errnoText(-failed)}`, { errno: -failed as Errno })
+  }
+  return fd
+}
+
+function mountByCommand(mountPoint: string, options: MountOptions): number {
+  let fd: number
+  try {
+    fd = fs.openSync('/dev/fuse', fs.constants.O_RDWR)
+  } catch (error) {
+    throw new Fault('open /dev/fuse', { errno: errnoOf(error), cause: error })
+  }
+  // The device is descriptor 3 of mount(8); the number is only looked up while mount(2) runs.
+  const list = `nosuid,nodev,${dataOf(3, options)}`
+  const ran = spawnSync('mount', ['-i', '-t', TYPE, '-o', list, options.source, mountPoint], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'ignore', 'pipe', fd],
+  })
+  if (ran.error || ran.status !== 0) {
+    fs.closeSync(fd)
+    throw new Fault(`mount ${mountPoint}: ${ran.error ? causeText(ran.error) : ran.stderr.trim()}`)
+  }
+  return fd
+}
+
+function mountByHelper(addon: NativeFuse, mountPoint: string, options: MountOptions): number {
+  const pair = addon.socketPair()
+  if (typeof pair === 'number') throw new Fault(`make a socket pair: ${errnoText(-pair)}`, { errno: -pair as Errno })
+  const [ours, theirs] = pair
+  const list = [
+    ...passedOn(options),
+    ...(options.defaultPermissions ? ['default_permissions'] : []),
+    ...(options.allowOther ? ['allow_other'] : []),
+    `fsname=${escapeOption(options.source)}`,
+    `subtype=${SUBTYPE}`,
+    `max_read=${options.maxWrite}`,
+    'nosuid',
+    'nodev',
+  ].join(',')
+  let problem = 'neither fusermount3 nor fusermount was found'
+  try {
+    for (const helper of ['fusermount3', 'fusermount']) {
+      const ran = spawnSync(helper, ['-o', list, '--', mountPoint], {
+        encoding: 'utf8',
+        env: { ...process.env, _FUSE_COMMFD: '3' },
+        stdio: ['ignore', 'ignore', 'pipe', theirs],
+      })
+      if (ran.error && errnoOf(ran.error) === ENOENT) continue
+      if (ran.status === 0) {
+        const fd = addon.receiveDescriptor(ours)
+        if (fd >= 0) return fd
+        problem = `${helper} sent no descriptor: ${errnoText(-fd)}`
+      } else problem = ran.stderr?.trim() || `${helper}: status ${ran.status}`
+      break
+    }
+  } finally {
+    fs.closeSync(ours)
+    fs.closeSync(theirs)
+  }
+  throw new Fault(`mount ${mountPoint}: ${problem}`, { errno: EIO })
+}
+
+const escapeOption = (text: string): string => text.replace(/[\\,]/g, character => `\\${character}`)
