@@ -98,7 +98,10 @@ async function statsOf(mount: string | null): Promise<Map<string, number> | null
 }
 
 function dropCaches(): void {
-  if (process.env.SKIP_DROP_CACHES === 'true') return terminalLog().warn('Clear cache operation has been skipped')
+  if (process.env.SKIP_DROP_CACHES === 'true') {
+    terminalLog().warn('Clear cache operation has been skipped')
+    return
+  }
   const shell = ['/bin/sh', '-c', 'echo 3 > /proc/sys/vm/drop_caches']
   const [file = '', ...args] = process.getuid?.() === 0 ? shell : ['sudo', ...shell]
   try {

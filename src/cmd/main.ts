@@ -1,12 +1,13 @@
 /** The command line's beginning: argv, log level, one command, exit code. Nothing heavy is imported here: `version` answers
  *  within the time that Node needs to start. */
 
-import { type Level, type Log, openLog } from '../base/log.ts'
+import type { Level } from '../base/log.ts'
 import { COMMANDS, NOT_BUILT_COMMANDS } from './commands.ts'
 import { CommandError, EXIT_FAILED, EXIT_UNKNOWN_COMMAND, messageOf } from './exit.ts'
 import { GLOBAL_FLAGS } from './flag-tables.ts'
 import { checkFlags, Options, parseArgv } from './flags.ts'
-import { setLog } from './terminal-log.ts'
+import { maskPassword } from './meta-url.ts'
+import { log, setLog } from './terminal-log.ts'
 import { versionLine } from './version.ts'
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`)
@@ -19,7 +20,12 @@ async function main(argv: readonly string[]): Promise<number> {
   const parsed = parseArgv(argv, GLOBAL_FLAGS, name => COMMANDS.find(command => command.name === name)?.flags)
   checkFlags(GLOBAL_FLAGS, parsed.globals)
   const globals = new Options(GLOBAL_FLAGS, parsed.globals)
-  setLog(logOf(globals))
+  const id = globals.string('log-id')
+  setLog({
+    level: levelOf(globals),
+    id: id === 'random' ? crypto.randomUUID() : id,
+    colour: !globals.bool('no-color'),
+  })
   if (globals.bool('version')) {
     say(versionLine())
     return 0
@@ -53,37 +59,31 @@ async function main(argv: readonly string[]): Promise<number> {
   return loaded.run(new Options(command.flags, parsed.given), args)
 }
 
-function logOf(globals: Options): Log {
-  const byName: Readonly<Record<string, Level>> = {
-    trace: 'TRACE',
-    debug: 'DEBUG',
-    info: 'INFO',
-    warn: 'WARNING',
-    warning: 'WARNING',
-    error: 'ERROR',
-    fatal: 'FATAL',
-    panic: 'FATAL',
-  }
-  const flagged: Level = globals.bool('trace')
-    ? 'TRACE'
-    : globals.bool('verbose')
-      ? 'DEBUG'
-      : globals.bool('quiet')
-        ? 'WARNING'
-        : 'INFO'
-  const id = globals.string('log-id')
-  return openLog({
-    level: byName[globals.string('log-level').toLowerCase()] ?? flagged,
-    colour: process.stderr.isTTY === true && !globals.bool('no-color'),
-    id: id === 'random' ? crypto.randomUUID() : id,
-    write: line => void process.stderr.write(line),
-  })
+const LEVEL_NAMES: Readonly<Record<string, Level>> = {
+  trace: 'TRACE',
+  debug: 'DEBUG',
+  info: 'INFO',
+  warn: 'WARNING',
+  warning: 'WARNING',
+  error: 'ERROR',
+  fatal: 'FATAL',
+  panic: 'FATAL',
 }
+
+function levelOf(globals: Options): Level {
+  const named = LEVEL_NAMES[globals.string('log-level').toLowerCase()]
+  if (named) return named
+  if (globals.bool('trace')) return 'TRACE'
+  return globals.bool('verbose') ? 'DEBUG' : globals.bool('quiet') ? 'WARNING' : 'INFO'
+}
+
+// `ps` must not show the password of a META-URL while we run.
+if (process.argv.some(arg => arg !== maskPassword(arg)))
+  process.title = ['juicefs-ts', ...process.argv.slice(2).map(maskPassword)].join(' ')
 
 main(process.argv.slice(2)).then(
   code => process.exit(code),
-  async (error: unknown) => {
-    const { log } = await import('./terminal-log.ts')
+  (error: unknown) => {
     const isExpected = error instanceof CommandError || (error as Error | null)?.name === 'Fault'
     if (!isExpected) log().debug(error instanceof Error ? (error.stack ?? '') : '')
     log().fatal(messageOf(error))

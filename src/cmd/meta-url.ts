@@ -29,6 +29,7 @@ export function parseMetaUrl(text: string): MetaUrl {
 
 /** For display: what lies between the first `:` after the scheme and the last `@` becomes `****`. */
 export function maskPassword(url: string): string {
+  if (!url.includes('://')) return url
   const start = url.indexOf('://') < 0 ? 0 : url.indexOf('://') + 3
   const at = url.lastIndexOf('@')
   const colon = url.indexOf(':', start)

@@ -24,7 +24,12 @@ export function parseMountInfo(text: string): Mount[] {
     if (left === undefined || right === undefined) continue
     const fields = left.split(' ')
     const [type = '', source = ''] = right.split(' ')
-    mounts.push({ mountPoint: unescape(fields[4] ?? ''), type, source: unescape(source), device: fields[2] ?? '' })
+    mounts.push({
+      mountPoint: unescapeOctal(fields[4] ?? ''),
+      type,
+      source: unescapeOctal(source),
+      device: fields[2] ?? '',
+    })
   }
   return mounts
 }
@@ -33,7 +38,7 @@ export function parseMountInfo(text: string): Mount[] {
 export const mountAt = (path: string): Mount | undefined => readMounts().findLast(mount => mount.mountPoint === path)
 
 /** Blanks and the like stand as octal: `\040`. */
-const unescape = (field: string): string =>
+const unescapeOctal = (field: string): string =>
   Buffer.from(
     field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))),
     'latin1',

@@ -6,8 +6,7 @@ import { durationText } from './humanize.ts'
 const WIDTH = 64
 const REDRAW_MS = 100
 
-export const barsAreShown = (): boolean =>
-  process.stdout.isTTY === true && process.env['DISPLAY_PROGRESSBAR'] !== 'false'
+export const barsAreShown = (): boolean => process.stdout.isTTY === true && process.env.DISPLAY_PROGRESSBAR !== 'false'
 
 /** Draws `read()` of `total` while `work` runs. */
 export async function withBar<T>(name: string, total: number, read: () => number, work: () => Promise<T>): Promise<T> {

@@ -1,8 +1,8 @@
 /** A mount seen from outside: its `.config` and `.stats`, read with a time limit, since whoever serves it may hang. */
 
-import { existsSync, readFileSync, realpathSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const ANSWER_MS = 3000
@@ -43,13 +43,6 @@ export function parseStats(text: string): Map<string, number> {
       stats.set(line.slice(0, blank), (stats.get(line.slice(0, blank)) ?? 0) + Number(line.slice(blank + 1)))
   }
   return stats
-}
-
-/** The path as the mount table spells it. Its last part is left alone: asking a dead mount anything fails. */
-export function canonicalPath(path: string): string {
-  const full = resolve(path)
-  if (full === '/') return full
-  return join(realpathSync(dirname(full)), basename(full))
 }
 
 /** Waits until a serving process is gone; false after `limitMs`. A pid that is not one of ours here (a container's) counts as gone. */

@@ -2,95 +2,98 @@
  *  leaves nothing behind, and takes them down in the opposite one.
  *
  *      engine ─► store ─► chunks ─► session ─► jobs ─► vfs ─► kernel          (start)
- *      kernel ─► flush ─► jobs ─► chunks ─► session ─► engine                 (stop) */
+ *      kernel ─► flush ─► jobs ─► session ─► chunks ─► engine                 (stop) */
 
+import { hostname } from 'node:os'
 import { nameFromText } from '../base/bytes.ts'
 import { SystemClock } from '../base/clock.ts'
-import { isErrno } from '../base/errno.ts'
-import { causeText, Fault } from '../base/fault.ts'
+import { errnoText, isErrno } from '../base/errno.ts'
+import { Fault } from '../base/fault.ts'
 import { type Ino, ROOT_INO } from '../base/ino.ts'
 import type { Log } from '../base/log.ts'
-import { exponentialBuckets, Metrics } from '../base/metrics.ts'
-import { type CacheOptions, openChunks } from '../chunk/store.ts'
-import { mountFuse, unmountFuse } from '../fuse/mount.ts'
+import { Metrics } from '../base/metrics.ts'
+import type { Compression } from '../chunk/codec.ts'
+import { openChunks } from '../chunk/store.ts'
+import { mountFuse } from '../fuse/mount.ts'
 import { FuseServer } from '../fuse/serve.ts'
 import { BackgroundJobs } from '../jobs/jobs.ts'
-import type { MetaClient, MetaConfig } from '../meta/client.ts'
+import type { MetaClient } from '../meta/client.ts'
 import { TYPE_DIRECTORY } from '../meta/model/attr.ts'
 import { systemCaller } from '../meta/model/caller.ts'
+import type { Format } from '../meta/model/format.ts'
+import { testStorage } from '../object/storage-test.ts'
+import { Callers } from '../vfs/callers.ts'
 import type { VfsConfig } from '../vfs/config.ts'
 import { VirtualFiles } from '../vfs/internal/files.ts'
 import { Vfs } from '../vfs/vfs.ts'
-import { openMeta, openStorage } from './volume.ts'
-
-export interface MountSettings {
-  readonly metaUrl: string
-  readonly mountPoint: string
-  readonly version: string
-  readonly meta: Omit<MetaConfig, 'mountPoint' | 'version'>
-  /** without what the volume decides (blockBytes, acl, subdirRoot) */
-  readonly vfs: Omit<VfsConfig, 'blockBytes' | 'acl' | 'subdirRoot' | 'maxReadaheadBytes'> & {
-    readonly maxReadaheadBytes: number | null
-  }
-  readonly cache: Omit<CacheOptions, 'uuid'>
-  readonly chunk: {
-    readonly maxUploads: number
-    readonly maxDownloads: number
-    readonly getTimeoutMs: number
-    readonly putTimeoutMs: number
-    readonly prefetch: number
-    readonly maxDeletes: number
-  }
-  /** override the setting for this client */
-  readonly storage: string | null
-  readonly bucket: string | null
-  readonly subdir: string
-  /** `-o` options, split */
-  readonly fuseOptions: readonly string[]
-  readonly allowOther: boolean
-  readonly sourcePrefix: string
-  /** what `.config` shows beyond the rooms' own settings */
-  readonly describe: (meta: MetaClient) => object
-}
+import { CommandError } from './exit.ts'
+import { durationText } from './humanize.ts'
+import { serveMetrics } from './metrics-endpoint.ts'
+import { mountConfig } from './mount-config.ts'
+import { countRequests, watchMount, watchTransactions } from './mount-metrics.ts'
+import type { MountSettings } from './mount-settings.ts'
+import { isInside } from './paths.ts'
+import { storedBucket } from './setting.ts'
+import { unmountPath } from './unmount.ts'
+import { SHOWN_VERSION } from './version.ts'
+import { openMeta, openStorage, refuseUnsupported } from './volume.ts'
 
 export interface RunningMount {
   readonly volumeName: string
-  readonly metrics: Metrics
-  /** resolves when the kernel has let go: unmounted from outside, or by `unmount` */
+  /** Resolves when the kernel has let go: unmounted from outside, or by `unmount`. */
   readonly ended: Promise<void>
-  unmount(): void
-  /** Flushes everything and closes the volume. After `ended`. */
+  /** Set when this client must not serve the volume any longer: exit code 11. */
+  readonly isVolumeGone: boolean
+  /** Detaches at once; files that are open live on until they are closed. */
+  unmount(): Promise<void>
+  /** Everything written so far is stored. */
+  flush(): Promise<void>
+  /** Flushes everything and closes the volume. */
   close(): Promise<void>
 }
 
-export async function startMount(settings: MountSettings, log: Log): Promise<RunningMount> {
+export interface MountProgress {
+  /** the volume is known, its store is open */
+  readonly onOpened?: (store: string) => void
+}
+
+export async function startMount(
+  settings: MountSettings,
+  log: Log,
+  progress: MountProgress = {},
+): Promise<RunningMount> {
   const clock = new SystemClock()
   const random = Math.random
   const startedAt = clock.now()
   const undo: (() => unknown)[] = []
+  const undoAll = async (): Promise<void> => {
+    for (const step of undo.splice(0).reverse()) await step()
+  }
   try {
-    const meta = await openMeta(settings.metaUrl, {
-      config: { ...settings.meta, mountPoint: settings.mountPoint, version: settings.version },
-      clock,
-      log,
-      random,
-      readOnly: settings.meta.readOnly,
-    })
+    const { readOnly } = settings.meta
+    const meta = await openMeta(settings.metaUrl, { config: settings.meta, clock, log, random })
     undo.push(() => meta.engine.close())
-    const format = {
-      ...meta.format,
-      ...(settings.storage ? { Storage: settings.storage } : {}),
-      ...(settings.bucket ? { Bucket: settings.bucket } : {}),
-    }
+    refuseUnsupported(meta.format, readOnly)
+    const format = formatHere(meta.format, settings)
     const store = openStorage(format)
+    undo.push(() => store.close())
     log.info(`Data use ${store.description}`)
+    progress.onOpened?.(store.description)
+    if (settings.checkStorage) {
+      const start = clock.monotonicMs()
+      await testStorage(store, random, { warn: message => log.warn(message) })
+      log.info(`Object storage test passed in ${durationText(clock.monotonicMs() - start)}`)
+    }
+    log.info(`JuiceFS version ${SHOWN_VERSION}`)
+    if (format.UploadLimit || format.DownloadLimit)
+      log.warn('the upload and download limits of the volume are not applied yet')
+
     const metrics = new Metrics()
     const blockBytes = format.BlockSize * 1024
-    const compression = format.Compression === 'lz4' || format.Compression === 'zstd' ? format.Compression : 'none'
     const chunks = await openChunks({
       store,
       blockBytes,
-      compression,
+      compression: compressionOf(format),
       hashPrefix: format.HashPrefix === true,
       bufferBytes: settings.vfs.bufferBytes,
       ioRetries: settings.vfs.ioRetries,
@@ -101,22 +104,14 @@ export async function startMount(settings: MountSettings, log: Log): Promise<Run
       log,
       metrics,
     })
-    undo.push(
-      () => chunks.close(),
-      () => store.close(),
-    )
+    undo.push(() => chunks.close())
     watchTransactions(meta, metrics)
+    const subdirRoot = await rootOf(meta, settings.subdir)
     await meta.newSession()
     undo.push(() => meta.closeSession())
-    const jobs = new BackgroundJobs({
-      meta,
-      chunks,
-      clock,
-      log,
-      random,
-      maxDeletes: settings.chunk.maxDeletes,
-      sweeps: !settings.meta.noBackgroundJobs && !settings.meta.readOnly,
-    })
+    const { maxDeletes } = settings
+    const sweeps = !settings.meta.noBackgroundJobs && !readOnly
+    const jobs = new BackgroundJobs({ meta, chunks, clock, log, random, maxDeletes, sweeps })
     jobs.start()
     undo.push(() => jobs.stop())
 
@@ -125,118 +120,120 @@ export async function startMount(settings: MountSettings, log: Log): Promise<Run
       blockBytes,
       acl: format.EnableACL,
       maxReadaheadBytes: settings.vfs.maxReadaheadBytes ?? 8 * blockBytes,
-      subdirRoot: await rootOf(meta, settings.subdir),
+      subdirRoot,
     }
+    const callers = new Callers(clock, config)
     const virtual = new VirtualFiles({
       meta,
       chunks,
       jobs,
       log,
       prefixInternal: config.prefixInternal,
-      subdirRoot: config.subdirRoot,
+      subdirRoot,
       startedAt,
       uid: process.getuid?.() ?? 0,
       gid: process.getgid?.() ?? 0,
       stats: () => metrics.renderStats(),
-      config: () => settings.describe(meta),
-      callerOf: ctx => vfs.callerOf(ctx),
+      config: () => mountConfig(settings, meta, endpoint.address),
+      callerOf: ctx => callers.of(ctx),
       forgetEntry: (parent, name) => server.invalidator.entry(parent, name),
     })
-    const vfs: Vfs = new Vfs({ meta, chunks, clock, config, log, internal: virtual })
-    watchMount(meta, vfs, metrics, clock.monotonicMs())
+    const vfs = new Vfs({ meta, chunks, clock, config, log, internal: virtual })
+    watchMount(meta, vfs, metrics, clock)
+    const labels = {
+      mp: settings.mountPoint,
+      vol_name: format.Name,
+      juicefs_version: SHOWN_VERSION,
+      instance: hostname(),
+      ...settings.metrics.labels,
+    }
+    const endpoint = await serveMetrics(settings.metrics, () => metrics.renderPrometheus(labels), log)
+    undo.push(() => endpoint.close())
 
+    log.info(`Mounting volume ${format.Name} at "${settings.mountPoint}" ...`)
+    const { fuse } = settings
     const transport = await mountFuse({
       mountPoint: settings.mountPoint,
-      source: `${settings.sourcePrefix}${format.Name}`,
-      options: settings.fuseOptions,
-      allowOther: settings.allowOther,
+      source: fuse.source ?? `${fuse.sourcePrefix}${format.Name}`,
+      options: fuse.options,
+      allowOther: fuse.allowOther,
       defaultPermissions: !config.checkPermissions && config.allSquash === null,
       maxWrite: config.maxFuseIo,
       log,
     })
+    const unmount = (): Promise<void> => unmountPath(settings.mountPoint, { lazy: true })
     const server = new FuseServer(transport, vfs, {
       maxWrite: config.maxFuseIo,
       acl: config.acl,
-      writebackCache: settings.fuseOptions.includes('writeback_cache'),
-      asyncDio: settings.fuseOptions.includes('async_dio'),
+      writebackCache: fuse.writebackCache,
+      asyncDio: fuse.asyncDio,
       log,
-      ...requestHooks(metrics, virtual),
+      onRequest: countRequests(metrics),
+      accessLog: virtual.accessLog,
     })
     vfs.setInvalidator(server.invalidator)
+    let isVolumeGone = false
     meta.hooks.onFatal = reason => {
       log.error(reason)
-      process.exitCode = 11
-      unmountFuse(settings.mountPoint, { lazy: true })
+      isVolumeGone = true
+      unmount().catch(error => log.error(`umount ${settings.mountPoint}: ${error}`))
     }
-    await server.start()
+    meta.hooks.onFormatChanged = fresh => log.info(`found new configuration: ${fresh.Name}`)
+    try {
+      await server.start()
+    } catch (error) {
+      await unmount().catch(() => undefined)
+      throw error
+    }
     return {
       volumeName: format.Name,
-      metrics,
       ended: server.closed,
-      unmount: () => unmountFuse(settings.mountPoint, { lazy: true }),
+      get isVolumeGone() {
+        return isVolumeGone
+      },
+      unmount,
+      flush: () => vfs.flushAll(),
       close: async () => {
         await server.drain()
         await vfs.flushAll()
-        for (const step of undo.splice(0).reverse()) await step()
+        await undoAll()
       },
     }
   } catch (error) {
-    for (const step of undo.splice(0).reverse()) await Promise.resolve(step()).catch(() => undefined)
+    await undoAll().catch(() => undefined) // the first error is the one to be told
     throw error
   }
+}
+
+/** The setting with what this client overrides. CommandError where the objects would lie inside the mount. */
+function formatHere(stored: Format, { storage, bucket, mountPoint }: MountSettings): Format {
+  const format = { ...stored, ...(storage ? { Storage: storage } : {}) }
+  if (bucket !== null) format.Bucket = storedBucket(format.Storage, bucket)
+  if (format.Storage === 'file' && isInside(format.Bucket, mountPoint)) {
+    throw new CommandError(`the bucket ${format.Bucket} lies inside the mount point ${mountPoint}`)
+  }
+  return format
+}
+
+function compressionOf(format: Format): Compression {
+  const name = format.Compression || 'none'
+  if (name !== 'none' && name !== 'lz4' && name !== 'zstd') throw new Fault(`compression ${name} is not supported`)
+  return name
 }
 
 /** The inode that the kernel will call 1: the root, or the directory of `--subdir`, made if it is missing. */
 async function rootOf(meta: MetaClient, subdir: string): Promise<Ino> {
   let ino: Ino = ROOT_INO
-  for (const part of subdir.split('/').filter(part => part !== '')) {
+  for (const part of subdir.split('/').filter(each => each !== '')) {
     const caller = systemCaller(new SystemClock().now())
     const name = nameFromText(part)
     let entry = await meta.lookup(caller, ino, name)
-    if (isErrno(entry))
+    if (isErrno(entry)) {
       entry = await meta.make(caller, ino, name, { type: TYPE_DIRECTORY, mode: 0o777, umask: 0, rdev: 0, target: '' })
-    if (isErrno(entry)) throw new Fault(`--subdir ${subdir}: cannot open or make ${part}`, { errno: entry })
-    if (entry.attr.type !== TYPE_DIRECTORY) throw new Fault(`--subdir ${subdir}: ${part} is not a directory`)
+    }
+    if (isErrno(entry)) throw new Fault(`--subdir ${subdir}: ${part}: ${errnoText(entry)}`, { errno: entry })
+    if (entry.attr.type !== TYPE_DIRECTORY) throw new CommandError(`--subdir ${subdir}: ${part} is not a directory`)
     ino = entry.ino
   }
   return ino
 }
-
-function watchTransactions(meta: MetaClient, metrics: Metrics): void {
-  const durations = metrics.histogram(
-    'transaction_durations_histogram_seconds',
-    'Transactions latency distributions.',
-    exponentialBuckets(0.0001, 1.5, 30),
-  )
-  const restarts = metrics.counter('transaction_restart', 'The number of times a transaction is restarted.', ['method'])
-  meta.hooks.onTransaction = micros => durations.observe(micros / 1e6)
-  meta.hooks.onConflict = operation => restarts.add(1, operation)
-}
-
-function watchMount(meta: MetaClient, vfs: Vfs, metrics: Metrics, startMs: number): void {
-  metrics.gauge('uptime', 'Total running time in seconds.', () => (performance.now() - startMs) / 1000)
-  metrics.gauge('memory', 'Used memory in bytes.', () => process.memoryUsage.rss())
-  metrics.gauge('cpu_usage', 'Accumulated CPU usage in seconds.', () => {
-    const { user, system } = process.cpuUsage()
-    return (user + system) / 1e6
-  })
-  metrics.gauge('fuse_open_handlers', 'Number of inodes with open handles.', () => meta.openFileCount)
-  metrics.gauge('used_space', 'Total used space in bytes.', () => meta.limits.usedSpace)
-  metrics.gauge('used_inodes', 'Total used number of inodes.', () => meta.limits.usedInodes)
-  metrics.gauge('open_handles', 'Open file and directory handles.', () => vfs.openHandleCount)
-}
-
-/** Counts every request, and writes its line while somebody reads the access log. */
-function requestHooks(metrics: Metrics, virtual: VirtualFiles) {
-  const durations = metrics.histogram(
-    'fuse_ops_durations_histogram_seconds',
-    'Operations latency distributions.',
-    exponentialBuckets(0.00001, 1.8, 29),
-  )
-  const total = metrics.counter('fuse_ops_total', 'Total number of operations.', ['method'])
-  const seconds = metrics.counter('fuse_ops_durations_seconds', 'Accumulated duration of operations.', ['method'])
-  const errors = metrics.counter('fuse_ops_io_errors', 'Number of failed operations.', ['errno'])
-  return { durations, total, seconds, errors, accessLog: virtual.accessLog }
-}
-
-export { causeText }

@@ -1,16 +1,17 @@
 /** `umount MOUNTPOINT`: takes a mount of ours away, and waits until the process that served it has written everything and
  *  ended, so that the next command finds the volume closed. */
 
-import { execFile } from 'node:child_process'
-import { existsSync, lstatSync } from 'node:fs'
+import { lstatSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf } from '../base/call.ts'
 import { CommandError, messageOf } from './exit.ts'
 import type { Options } from './flags.ts'
 import { bytesText } from './humanize.ts'
 import { FUSE_TYPE, mountAt } from './mount-table.ts'
-import { canonicalPath, parseStats, readConfig, readInternal, waitForEnd } from './running-mount.ts'
+import { canonicalPath } from './paths.ts'
+import { parseStats, readConfig, readInternal, waitForEnd } from './running-mount.ts'
 import { log as terminalLog } from './terminal-log.ts'
+import { unmountPath } from './unmount.ts'
 
 const END_MS = 30_000
 const STAGED = 'juicefs_staging_block_bytes'
@@ -47,20 +48,6 @@ function ours(path: string): string {
     if (codeOf(error) === 'ENOENT') throw new CommandError(`${path}: no such file or directory`)
   }
   throw new CommandError(`${path} is not a JuiceFS mount point`)
-}
-
-/** By fusermount, which may unmount what its user mounted; by umount(8) where there is none. The helper's words are the error. */
-export async function unmountPath(mountPoint: string, options: { readonly lazy: boolean }): Promise<void> {
-  const helper = ['/usr/bin/fusermount3', '/bin/fusermount3', '/usr/bin/fusermount', '/bin/fusermount'].find(existsSync)
-  const [file, args] = helper
-    ? [helper, [options.lazy ? '-uz' : '-u', mountPoint]]
-    : ['umount', [...(options.lazy ? ['-l'] : []), mountPoint]]
-  await new Promise<void>((resolve, reject) => {
-    execFile(file, args, (error, _stdout, stderr) => {
-      if (error) reject(new CommandError(stderr.trim().split('\n')[0] || error.message))
-      else resolve()
-    })
-  })
 }
 
 /** Waits for a client that stages writes (`--writeback`) to have uploaded them. */

@@ -1,0 +1,26 @@
+/** Paths as the kernel sees them. */
+
+import { realpathSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+
+/** Absolute and without symbolic links in its directories. The last part is left alone: asking a dead mount anything fails, and
+ *  it may not exist yet. */
+export function canonicalPath(path: string): string {
+  const full = resolve(path)
+  return full === '/' ? full : join(realpathSync(dirname(full)), basename(full))
+}
+
+/** Is `path` the directory itself, or below it? Parts that do not exist yet are taken as they are written. */
+export function isInside(path: string, directory: string): boolean {
+  const full = existingCanonical(resolve(path))
+  return full === directory || full.startsWith(directory.endsWith('/') ? directory : `${directory}/`)
+}
+
+function existingCanonical(path: string): string {
+  if (path === '/') return path
+  try {
+    return canonicalPath(path)
+  } catch {
+    return join(existingCanonical(dirname(path)), basename(path))
+  }
+}
