@@ -40,6 +40,8 @@ const OURS = new Set([
   'debug',
   'writeback_cache',
   'async_dio',
+  'nosuid',
+  'nodev',
 ])
 
 /** Mounts, and returns the way to serve it; a Fault of one line when it cannot. A mount that a killed process left behind at

@@ -35,7 +35,7 @@ let loaded: NativeFuse | null | undefined
 export function nativeFuse(): NativeFuse | null {
   if (loaded !== undefined) return loaded
   loaded = null
-  if (!process.env['JUICEFS_TS_NO_ADDON']) {
+  if (!process.env.JUICEFS_TS_NO_ADDON) {
     try {
       // The same two steps up from src/fuse and from dist/fuse.
       loaded = createRequire(import.meta.url)(`../../native/juicefs_fuse-${process.arch}.node`) as NativeFuse

@@ -60,8 +60,7 @@ function operation<T>(
   table[opcode] = { name, ask, encode } as Operation
 }
 
-/** By opcode; what is missing here is answered ENOSYS, after which the kernel does not ask again: ACCESS never comes with
- *  default_permissions; STATX would only add a birth time, which the format does not have; BMAP and POLL mean nothing for us;
+/** By opcode; what is missing here is answered ENOSYS, after which the kernel does not ask again: STATX would only add a birth time, which the format does not have; BMAP and POLL mean nothing for us;
  *  SYNCFS is sent to virtiofs only. */
 export const OPERATIONS: readonly (Operation | undefined)[] = table
 

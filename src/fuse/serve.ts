@@ -10,7 +10,7 @@ import { inoToString } from '../base/ino.ts'
 import type { Log } from '../base/log.ts'
 import { isPromise } from '../base/maybe.ts'
 import type { FileSystem, Invalidator } from '../vfs/file-system.ts'
-import { type AccessLogHook, AccessTrace } from './access-trace.ts'
+import { type AccessLogHook, AccessTrace, describeArguments } from './access-trace.ts'
 import { Call } from './call.ts'
 import * as K from './constants.ts'
 import { DirentMemory, EntryEncoder } from './encode.ts'
@@ -136,7 +136,7 @@ export class FuseServer {
     if (this.#hasShortSetxattr && request.opcode === K.SETXATTR) operation = SETXATTR_SHORT
     const call = new Call(request)
     if (this.#isTimed) call.startedMs = performance.now()
-    if (this.#trace?.isWanted) call.described = this.#trace.describe(request)
+    if (this.#trace?.isWanted) call.described = describeArguments(request)
     let result: unknown
     try {
       result = operation.ask(this.#bench, call, request)
