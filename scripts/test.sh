@@ -1,0 +1,47 @@
+#!/bin/sh
+# All tests, set-up included; the fast ones first. Arguments: folders below test/ to run instead of all.
+# The last lines say how many passed, what failed, and what was skipped for which reason.
+set -u
+cd "$(dirname "$0")/.."
+sh scripts/setup.sh || exit 1
+wanted=${*:-"unit conformance model simulation golden mount crash judges"}
+case " $wanted " in
+  *" judges "*) [ -f scripts/setup-judges.sh ] && { sh scripts/setup-judges.sh || echo "test: the judges could not all be set up"; } ;;
+esac
+
+node=node_modules/.bin/node
+[ -x "$node" ] || node=node
+results=$(mktemp -d)
+trap 'rm -rf "$results"' EXIT
+failed=""
+
+if [ $# -eq 0 ]; then
+  echo "== check"
+  sh scripts/check.sh || failed="$failed check"
+fi
+for layer in $wanted; do
+  if [ "$layer" = unit ]; then
+    files=$(find test -name '*.test.ts' -not -path 'test/conformance/*' -not -path 'test/model/*' -not -path 'test/simulation/*' \
+      -not -path 'test/golden/*' -not -path 'test/mount/*' -not -path 'test/crash/*' -not -path 'test/judges/*' | sort)
+  else
+    files=$(find "test/$layer" -name '*.test.ts' 2>/dev/null | sort)
+  fi
+  [ -n "$files" ] || continue
+  # Mounts and judges measure time-outs and share the kernel: one at a time.
+  case $layer in
+    mount | crash | judges | golden) concurrency=--test-concurrency=1 ;;
+    *) concurrency=--test-concurrency=2 ;;
+  esac
+  echo "== $layer"
+  # shellcheck disable=SC2086
+  "$node" --test $concurrency --test-reporter=spec --test-reporter-destination=stdout \
+    --test-reporter=./scripts/test-summary.mjs --test-reporter-destination="$results/$layer" $files || failed="$failed $layer"
+done
+
+echo
+"$node" scripts/test-summary.mjs "$results"
+if [ -n "$failed" ]; then
+  echo "FAILED:$failed"
+  exit 1
+fi
+echo "all passed"
