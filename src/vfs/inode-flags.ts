@@ -32,16 +32,15 @@ export function inodeFlagsIoctl(
   outSize: number,
 ): Maybe<Buffer | Errno> {
   switch (cmd >>> 0) {
+    // The command's number says 8 bytes, applications pass a long; but the kernel (5.13 and later) asks with an int.
     case FS_IOC_GETFLAGS:
-      return outSize === 8 ? get(meta, ino, 8, fsFlags) : EINVAL
     case FS_IOC32_GETFLAGS:
-      return outSize === 4 ? get(meta, ino, 4, fsFlags) : EINVAL
+      return outSize === 8 || outSize === 4 ? get(meta, ino, outSize, fsFlags) : EINVAL
     case FS_IOC_FSGETXATTR:
       return outSize === FSXATTR_BYTES ? get(meta, ino, FSXATTR_BYTES, fsXflags) : EINVAL
     case FS_IOC_SETFLAGS:
-      return input.length === 8 ? set(meta, caller, ino, input.readUInt32LE(0)) : EINVAL
     case FS_IOC32_SETFLAGS:
-      return input.length === 4 ? set(meta, caller, ino, input.readUInt32LE(0)) : EINVAL
+      return input.length === 8 || input.length === 4 ? set(meta, caller, ino, input.readUInt32LE(0)) : EINVAL
     default:
       return ENOTTY
   }
