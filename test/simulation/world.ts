@@ -1,0 +1,140 @@
+/** What the simulated clients share beside the metadata: the object store, the clock, the names they fight for. */
+
+import { assert } from '../../src/base/assert.ts'
+import { type Ino, ROOT_INO, TRASH_INO } from '../../src/base/ino.ts'
+import { isPromise } from '../../src/base/maybe.ts'
+import { checkVolume } from '../../src/meta/check.ts'
+import { Driver } from '../../src/meta/driver.ts'
+import type { MemoryEngine } from '../../src/meta/engine/memory.ts'
+import type { ScanKind, Scans } from '../../src/meta/engine.ts'
+import { QUOTA_DIR, QUOTA_USER } from '../../src/meta/facts.ts'
+import { spaceOf, TYPE_DIRECTORY } from '../../src/meta/model/attr.ts'
+import { type Caller, systemCaller } from '../../src/meta/model/caller.ts'
+import type { Volume } from '../../src/meta/model/volume.ts'
+import { initVolume } from '../../src/meta/ops/init-volume.ts'
+import { make } from '../../src/meta/ops/make.ts'
+import type { Random } from './random.ts'
+
+export const DIRECTORY_NAMES = ['D0', 'D1', 'D2']
+export const FILE_NAMES = ['f0', 'f1', 'f2', 'f3']
+
+/** The inodes that everybody works on, those met last first, so that clients get into each other's way. */
+class Known {
+  readonly #always: readonly Ino[]
+  #inos: Ino[] = []
+
+  constructor(always: readonly Ino[]) {
+    this.#always = always
+  }
+
+  add(ino: Ino): void {
+    if (this.#always.includes(ino)) return
+    this.#inos = [ino, ...this.#inos.filter(each => each !== ino)].slice(0, KNOWN)
+  }
+
+  pick(random: Random): Ino {
+    return random.skewed([...this.#inos, ...this.#always])
+  }
+}
+
+const KNOWN = 6
+const NO_SUCH_INO = 1e9 as Ino
+
+export interface WorldOptions {
+  /** A directory has a quota. Directories then stay where they are, since the size of a tree that moves between quotas is
+   *  counted beforehand, and what others change meanwhile is not in it. */
+  readonly quota: boolean
+  readonly trash: boolean
+}
+
+export class World {
+  readonly engine: MemoryEngine
+  readonly random: Random
+  readonly options: WorldOptions
+  /** ids of the slices whose objects are stored */
+  readonly objects = new Set<number>()
+  /** sessions of clients that crashed and were not cleaned up yet */
+  readonly stale = new Set<number>()
+  readonly directories = new Known([ROOT_INO])
+  readonly files = new Known([NO_SUCH_INO])
+  /** the directory with a quota */
+  quotaDir: Ino | null = null
+  readonly volume: Volume
+  #nowSec = 1_795_244_400
+
+  constructor(engine: MemoryEngine, random: Random, options: WorldOptions) {
+    this.engine = engine
+    this.random = random
+    this.options = options
+    this.volume = {
+      readOnly: false,
+      acl: true,
+      dirStats: true,
+      skipDirMtimeNs: 1e8,
+      limits: {
+        hasDirQuotas: options.quota,
+        userGroup: true,
+        isQuotaDir: ino => ino === this.quotaDir,
+        refuses: () => undefined,
+      },
+    }
+  }
+
+  /** Hours pass, but none while an operation is on its way twice. */
+  caller(): Caller {
+    this.#nowSec += this.random.below(5)
+    const now = { sec: this.#nowSec, nsec: this.random.below(1e9) }
+    const uid = this.random.below(3)
+    return uid === 0 ? systemCaller(now) : { uid: 0, gid: uid, gids: [uid], now, check: false }
+  }
+
+  get nowSec(): number {
+    return this.#nowSec
+  }
+
+  /** A formatted volume with a directory or two. */
+  format(): void {
+    const driver = new Driver(this.engine, { random: this.random.next, onEffect: () => undefined })
+    const { now } = this.caller()
+    void driver.run('change', () => initVolume('{"DirStats":true}', { isNew: true, trash: true, now }))
+    void this.engine.commit([], [{ kind: 'newDirUsage', ino: ROOT_INO }])
+    const ino = this.engine.allocate('nextInode', 1) as Ino
+    const what = { type: TYPE_DIRECTORY, mode: 0o777, umask: 0, rdev: 0, target: '' }
+    const made = make(this.volume, systemCaller(now), ROOT_INO, 'top', ino, what, { orExisting: false })
+    void driver.run('change', () => made)
+    this.directories.add(ino)
+    if (!this.options.quota) return
+    const quota = { maxSpace: -1, maxInodes: -1, usedSpace: 0, usedInodes: 0 }
+    void this.engine.commit([], [{ kind: 'putQuota', type: QUOTA_DIR, key: ino, quota }])
+    this.quotaDir = ino
+  }
+
+  /** What the stored lists name must be stored. */
+  missingObjects(): string[] {
+    return this.#all('sliceRefs', {})
+      .filter(({ id, refs }) => refs > 0 && !this.objects.has(id))
+      .map(({ id }) => `slice ${id} is referred to, and its objects are gone`)
+  }
+
+  /** Every user pays for the nodes that are theirs. */
+  wrongOwners(): string[] {
+    const used = new Map<number, number>()
+    for (const { ino, attr } of this.#all('nodes', {})) {
+      if (ino === ROOT_INO || ino === TRASH_INO) continue
+      used.set(attr.uid, (used.get(attr.uid) ?? 0) + spaceOf(attr))
+    }
+    return this.#all('quotas', { type: QUOTA_USER })
+      .filter(({ key, quota }) => quota.usedSpace !== (used.get(key) ?? 0))
+      .map(({ key, quota }) => `user ${key} is charged ${quota.usedSpace} bytes, and has ${used.get(key) ?? 0}`)
+  }
+
+  #all<K extends ScanKind>(kind: K, args: Scans[K]['args']): readonly Scans[K]['row'][] {
+    const page = this.engine.scan(kind, args, null, 1e9)
+    assert(!isPromise(page), 'the engine answers at once')
+    return page.rows
+  }
+
+  async violations(): Promise<string[]> {
+    return [...(await checkVolume(this.engine)), ...this.missingObjects(), ...this.wrongOwners()]
+  }
+}
