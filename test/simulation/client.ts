@@ -6,15 +6,12 @@ import { ENOENT, type Errno, isErrno } from '../../src/base/errno.ts'
 import { type Ino, NO_INO, TRASH_INO } from '../../src/base/ino.ts'
 import { Driver } from '../../src/meta/driver.ts'
 import type { Engine } from '../../src/meta/engine.ts'
-import { chunk, type Operation } from '../../src/meta/facts.ts'
+import type { Operation } from '../../src/meta/facts.ts'
 import { TYPE_DIRECTORY, TYPE_FILE, TYPE_SYMLINK } from '../../src/meta/model/attr.ts'
 import { type Caller, systemCaller } from '../../src/meta/model/caller.ts'
-import { decodeRecords, SLICE_RECORD_BYTES } from '../../src/meta/model/slice.ts'
 import { setAcl } from '../../src/meta/ops/acl.ts'
 import { setattr } from '../../src/meta/ops/attributes.ts'
-import { commitCompaction, planCompaction } from '../../src/meta/ops/compact.ts'
 import { copyRange } from '../../src/meta/ops/copy-range.ts'
-import { dropChunk, dropTrashedSlices, forgetDeadFile, forgetSlice } from '../../src/meta/ops/dead-file.ts'
 import { fallocate } from '../../src/meta/ops/fallocate.ts'
 import { flock } from '../../src/meta/ops/flock.ts'
 import { link } from '../../src/meta/ops/link.ts'
@@ -24,13 +21,13 @@ import { openNode } from '../../src/meta/ops/open.ts'
 import type { Removal } from '../../src/meta/ops/remove.ts'
 import { rename } from '../../src/meta/ops/rename.ts'
 import { rmdir } from '../../src/meta/ops/rmdir.ts'
-import { dropSession, putSession, releaseSustained } from '../../src/meta/ops/session.ts'
+import { putSession, releaseSustained } from '../../src/meta/ops/session.ts'
 import { truncate } from '../../src/meta/ops/truncate.ts'
 import { unlink } from '../../src/meta/ops/unlink.ts'
 import { writeSlice } from '../../src/meta/ops/write-slice.ts'
 import { removeXattr, setXattr } from '../../src/meta/ops/xattr.ts'
-import type { SliceName } from '../../src/meta/rules/slice-refs.ts'
-import { hourName, isPastHour } from '../../src/meta/rules/trash.ts'
+import { hourName } from '../../src/meta/rules/trash.ts'
+import { background, endSession } from './background.ts'
 import { Lost, type Scheduler } from './scheduler.ts'
 import { DIRECTORY_NAMES, FILE_NAMES, type World } from './world.ts'
 
@@ -62,12 +59,13 @@ const WEIGHTS = {
   emptyTrash: 2,
 } as const
 export type Deed = keyof typeof WEIGHTS
+type OwnDeed = Exclude<Deed, keyof typeof background>
 
 export class Client {
   readonly id: number
   readonly world: World
-  readonly #engine: Engine
-  readonly #scheduler: Scheduler
+  readonly engine: Engine
+  readonly scheduler: Scheduler
   readonly #driver: Driver
   readonly #deeds: Readonly<Record<Deed, number>>
   readonly #open = new Map<Ino, number>()
@@ -81,11 +79,11 @@ export class Client {
   constructor(options: { id: number; world: World; engine: Engine; scheduler: Scheduler; only?: readonly Deed[] }) {
     this.id = options.id
     this.world = options.world
-    this.#engine = options.engine
-    this.#scheduler = options.scheduler
+    this.engine = options.engine
+    this.scheduler = options.scheduler
     const { only } = options
     this.#deeds = only ? (Object.fromEntries(only.map(deed => [deed, 1])) as Record<Deed, number>) : WEIGHTS
-    this.#driver = new Driver(this.#engine, {
+    this.#driver = new Driver(this.engine, {
       random: this.world.random.next,
       onEffect: () => undefined, // what has to be done is found in the records, by whoever does it
       onConflict: () => this.conflicts++,
@@ -94,7 +92,7 @@ export class Client {
   }
 
   async start(): Promise<void> {
-    this.sid = await this.#engine.allocate('nextSession', 1)
+    this.sid = await this.engine.allocate('nextSession', 1)
     await this.#surely(() => putSession(this.sid, 2 ** 31, Buffer.from('{}')))
   }
 
@@ -103,7 +101,9 @@ export class Client {
     while (!this.#stopped) {
       const deed = this.world.random.weighted(this.#deeds)
       try {
-        const result = await this[deed]()
+        const result = await (deed in background
+          ? background[deed as keyof typeof background](this)
+          : this[deed as OwnDeed]())
         const key = isErrno(result) ? `${deed} errno ${result}` : deed
         this.done.set(key, (this.done.get(key) ?? 0) + 1)
       } catch (error) {
@@ -111,7 +111,7 @@ export class Client {
         this.lost++
       }
       // A deed may have had nothing to do; others want to live too.
-      await this.#scheduler.later(this.id, () => undefined)
+      await this.scheduler.later(this.id, () => undefined)
     }
   }
 
@@ -121,14 +121,14 @@ export class Client {
 
   /** Unmounts: files that were kept open go. */
   async close(): Promise<void> {
-    await this.#endSession(this.sid)
+    await endSession(this, this.sid)
   }
 
   // ── names ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   async lookup() {
     const [parent, name] = [this.#directory(), this.#anyName()]
-    const found = await this.#look(() => lookup(this.world.caller(), parent, name))
+    const found = await this.look(() => lookup(this.world.caller(), parent, name))
     if (!isErrno(found)) this.#learn(found.ino, found.attr.type)
     return found
   }
@@ -145,9 +145,9 @@ export class Client {
 
   async #make(type: number, name: string, orExisting: boolean) {
     const [caller, parent] = [this.world.caller(), this.#directory()]
-    const ino = (await this.#engine.allocate('nextInode', 1)) as Ino
+    const ino = (await this.engine.allocate('nextInode', 1)) as Ino
     const what = { type, mode: 0o777, umask: 0o22, rdev: 0, target: 'somewhere' }
-    const made = await this.#change(
+    const made = await this.change(
       () => make(this.world.volume, caller, parent, name, ino, what, { orExisting }),
       parent,
     )
@@ -156,17 +156,17 @@ export class Client {
   }
 
   async link() {
-    const [caller, ino, parent, name] = [this.world.caller(), this.#file(), this.#directory(), this.#fileName()]
-    return await this.#change(() => link(this.world.volume, caller, ino, parent, name, { sid: this.sid }), parent)
+    const [caller, ino, parent, name] = [this.world.caller(), this.file(), this.#directory(), this.#fileName()]
+    return await this.change(() => link(this.world.volume, caller, ino, parent, name, { sid: this.sid }), parent)
   }
 
   async unlink() {
     const [caller, parent, name] = [this.world.caller(), this.#directory(), this.#fileName()]
-    return await this.#remove(caller, parent, name, await this.#removal(caller))
+    return await this.remove(caller, parent, name, await this.#removal(caller))
   }
 
-  async #remove(caller: Caller, parent: Ino, name: string, removal: Removal) {
-    const gone = await this.#change(() => unlink(this.world.volume, caller, parent, name, removal), parent)
+  async remove(caller: Caller, parent: Ino, name: string, removal: Removal) {
+    const gone = await this.change(() => unlink(this.world.volume, caller, parent, name, removal), parent)
     if (!isErrno(gone) && gone.attr.nlink === 0) await this.#nameless(gone.ino)
     return gone
   }
@@ -174,7 +174,7 @@ export class Client {
   async rmdir() {
     const [caller, parent, name] = [this.world.caller(), this.#directory(), this.#directoryName()]
     const removal = await this.#removal(caller)
-    return await this.#change(() => rmdir(this.world.volume, caller, parent, name, removal), parent)
+    return await this.change(() => rmdir(this.world.volume, caller, parent, name, removal), parent)
   }
 
   async rename() {
@@ -194,7 +194,7 @@ export class Client {
     }
     const caller = this.world.caller()
     const removal = await this.#removal(caller)
-    const renamed = await this.#change(() => rename(volume, caller, from, to, flags, removal), to.parent)
+    const renamed = await this.change(() => rename(volume, caller, from, to, flags, removal), to.parent)
     if (!isErrno(renamed) && renamed.replacedIsGone) await this.#nameless(renamed.replaced)
     return renamed
   }
@@ -203,49 +203,49 @@ export class Client {
 
   async write() {
     const { random, volume } = this.world
-    const [{ now }, ino, index] = [this.world.caller(), this.#file(), random.pick([0, 0, 0, 1, 3])]
+    const [{ now }, ino, index] = [this.world.caller(), this.file(), random.pick([0, 0, 0, 1, 3])]
     const [pos, size] = [random.nearPowerOfTwo(24), 1 + random.nearPowerOfTwo(16)]
-    const id = await this.#store()
+    const id = await this.store()
     const slice = { id, size, off: 0, len: size }
-    const written = await this.#change(() => writeSlice(volume, now, ino, index, pos, slice, now), ino)
+    const written = await this.change(() => writeSlice(volume, now, ino, index, pos, slice, now), ino)
     if (isErrno(written)) this.world.objects.delete(id)
     return written
   }
 
   async truncate() {
-    const [caller, ino, length] = [this.world.caller(), this.#file(), this.world.random.nearPowerOfTwo(28)]
-    return await this.#change(() => truncate(this.world.volume, caller, ino, length, true), ino)
+    const [caller, ino, length] = [this.world.caller(), this.file(), this.world.random.nearPowerOfTwo(28)]
+    return await this.change(() => truncate(this.world.volume, caller, ino, length, true), ino)
   }
 
   async fallocate() {
     const { random, volume } = this.world
-    const [caller, ino, mode] = [this.world.caller(), this.#file(), random.pick([0, 1, 3, 0x10, 0x11])]
+    const [caller, ino, mode] = [this.world.caller(), this.file(), random.pick([0, 1, 3, 0x10, 0x11])]
     const [offset, length] = [random.nearPowerOfTwo(27), 1 + random.nearPowerOfTwo(27)]
-    return await this.#change(() => fallocate(volume, caller, ino, mode, offset, length), ino)
+    return await this.change(() => fallocate(volume, caller, ino, mode, offset, length), ino)
   }
 
   async copy() {
     const { random, volume } = this.world
     const caller = this.world.caller()
-    const source = { ino: this.#file(), offset: random.nearPowerOfTwo(20) }
-    const target = { ino: this.#file(), offset: random.nearPowerOfTwo(27) }
+    const source = { ino: this.file(), offset: random.nearPowerOfTwo(20) }
+    const target = { ino: this.file(), offset: random.nearPowerOfTwo(27) }
     const length = 1 + random.nearPowerOfTwo(26)
-    return await this.#change(() => copyRange(volume, caller, source, target, length), target.ino)
+    return await this.change(() => copyRange(volume, caller, source, target, length), target.ino)
   }
 
   async setattr() {
     const { random, volume } = this.world
-    const ino = random.oneIn(2) ? this.#file() : this.#directory()
+    const ino = random.oneIn(2) ? this.file() : this.#directory()
     const set = random.pick([{ mode: random.below(0o1000) }, { uid: random.below(3) }, { mtime: 'now' as const }])
     const caller = systemCaller(this.world.caller().now)
-    return await this.#change(() => setattr(volume, caller, ino, set), ino)
+    return await this.change(() => setattr(volume, caller, ino, set), ino)
   }
 
   async xattr() {
-    const [ino, name] = [this.#file(), this.world.random.pick(['user.a', 'user.b'])]
-    if (this.world.random.oneIn(3)) return await this.#change(() => removeXattr(this.world.volume, ino, name), ino)
+    const [ino, name] = [this.file(), this.world.random.pick(['user.a', 'user.b'])]
+    if (this.world.random.oneIn(3)) return await this.change(() => removeXattr(this.world.volume, ino, name), ino)
     const value = Buffer.from([this.world.random.below(256)])
-    return await this.#change(() => setXattr(this.world.volume, ino, name, value, 0), ino)
+    return await this.change(() => setXattr(this.world.volume, ino, name, value, 0), ino)
   }
 
   async acl() {
@@ -260,17 +260,17 @@ export class Client {
       namedGroups: [],
     }
     const caller = systemCaller(this.world.caller().now)
-    return await this.#change(() => setAcl(volume, caller, ino, random.pick(['access', 'default']), rule), ino)
+    return await this.change(() => setAcl(volume, caller, ino, random.pick(['access', 'default']), rule), ino)
   }
 
   async lock() {
-    const [ino, type] = [this.#file(), this.world.random.pick(['R', 'W', 'U', 'U'] as const)]
-    return await this.#change(() => flock(ino, this.sid, '00000000000000aa', type), ino)
+    const [ino, type] = [this.file(), this.world.random.pick(['R', 'W', 'U', 'U'] as const)]
+    return await this.change(() => flock(ino, this.sid, '00000000000000aa', type), ino)
   }
 
   async open() {
-    const [caller, ino] = [this.world.caller(), this.#file()]
-    const attr = await this.#look(() => openNode(this.world.volume, caller, ino, 0))
+    const [caller, ino] = [this.world.caller(), this.file()]
+    const attr = await this.look(() => openNode(this.world.volume, caller, ino, 0))
     if (!isErrno(attr) && attr.type === TYPE_FILE) this.#open.set(ino, (this.#open.get(ino) ?? 0) + 1)
     return attr
   }
@@ -284,89 +284,13 @@ export class Client {
     return count > 0 ? undefined : await this.#nameless(ino)
   }
 
-  // ── background work ─────────────────────────────────────────────────────────────────────────────────────────────
-
-  async compact() {
-    const { random, volume, nowSec } = this.world
-    const [ino, index] = [this.#file(), random.pick([0, 0, 1])]
-    const [before] = (await this.#engine.gather([chunk(ino, index)], 'look')) as [Buffer | null]
-    const plan = before === null ? null : planCompaction(decodeRecords(before))
-    if (before === null || plan === null) return ENOENT
-    const id = await this.#store()
-    const merged = { pos: plan.pos, id, size: plan.size, off: 0, len: plan.size }
-    const bytes = plan.skipped * SLICE_RECORD_BYTES
-    const options = { trash: random.oneIn(2), at: nowSec }
-    const done = await this.#change(() => commitCompaction(volume, ino, index, before, bytes, merged, options), ino)
-    if (isErrno(done)) this.world.objects.delete(id)
-    else await this.#deleteSlices(done.unused)
-    return done
-  }
-
-  /** Somebody crashed: their session is over. */
-  async cleanSession() {
-    const [sid] = this.world.stale
-    if (sid === undefined) return ENOENT
-    await this.#endSession(sid)
-    this.world.stale.delete(sid)
-    return undefined
-  }
-
-  async deleteDead() {
-    const { rows } = await this.#engine.scan('deadFiles', { before: 2 ** 40 }, null, 20)
-    if (rows.length === 0) return ENOENT
-    const { ino } = this.world.random.pick(rows)
-    const chunks = await this.#engine.scan('chunks', { ino }, null, 1000)
-    for (const { index } of chunks.rows) {
-      const dropped = await this.#change(() => dropChunk(ino, index), ino)
-      if (!isErrno(dropped)) await this.#deleteSlices(dropped.unused)
-    }
-    return await this.#change(() => forgetDeadFile(ino), ino)
-  }
-
-  async deleteUnused() {
-    const { rows } = await this.#engine.scan('unusedSlices', {}, null, 20)
-    await this.#deleteSlices(rows)
-    return rows.length === 0 ? ENOENT : undefined
-  }
-
-  async expireSlices() {
-    const { rows } = await this.#engine.scan('trashedSlices', { before: 2 ** 40 }, null, 20)
-    if (rows.length === 0) return ENOENT
-    const { id, at } = this.world.random.pick(rows)
-    const dropped = await this.#change(() => dropTrashedSlices(id, at))
-    if (!isErrno(dropped)) await this.#deleteSlices(dropped.unused)
-    return dropped
-  }
-
-  async emptyTrash() {
-    const caller = systemCaller(this.world.caller().now)
-    const hours = await this.#engine.scan('entries', { parent: TRASH_INO, attrs: false }, null, 10)
-    const past = hours.rows.filter(({ name }) => isPastHour(TRASH_INO, name, caller.now))
-    if (past.length === 0) return ENOENT
-    const { ino, name } = this.world.random.pick(past)
-    const forReal = { trash: NO_INO, isOpen: this.#isOpen, sid: this.sid }
-    const entries = await this.#engine.scan('entries', { parent: ino, attrs: false }, null, 20)
-    for (const entry of entries.rows) {
-      if (entry.type !== TYPE_DIRECTORY) await this.#remove(caller, ino, entry.name, forReal)
-      else await this.#change(() => rmdir(this.world.volume, caller, ino, entry.name, forReal), ino)
-    }
-    return await this.#change(() => rmdir(this.world.volume, caller, TRASH_INO, name, forReal), TRASH_INO)
-  }
-
-  async #endSession(sid: number): Promise<void> {
-    const { rows } = await this.#engine.scan('sustained', { sid }, null, 1000)
-    const { now } = this.world.caller()
-    for (const { ino } of rows) await this.#change(() => releaseSustained(this.world.volume, sid, ino, now), ino)
-    await this.#change(() => dropSession(sid))
-  }
-
   // ── what the deeds share ────────────────────────────────────────────────────────────────────────────────────────
 
-  async #look<T>(operation: () => Operation<T>): Promise<T | Errno> {
+  async look<T>(operation: () => Operation<T>): Promise<T | Errno> {
     return await this.#driver.run('look', operation)
   }
 
-  async #change<T>(operation: () => Operation<T>, key?: Ino): Promise<T | Errno> {
+  async change<T>(operation: () => Operation<T>, key?: Ino): Promise<T | Errno> {
     return await this.#driver.run('change', operation, key)
   }
 
@@ -374,52 +298,45 @@ export class Client {
   async #surely<T>(operation: () => Operation<T>): Promise<T | Errno> {
     for (;;) {
       try {
-        return await this.#change(operation)
+        return await this.change(operation)
       } catch (error) {
         if (!(error instanceof Lost)) throw error
       }
     }
   }
 
-  readonly #isOpen = (ino: Ino): boolean => this.#open.has(ino)
+  readonly isOpen = (ino: Ino): boolean => this.#open.has(ino)
 
   /** It lost its last name, or its last handle: without either it goes. */
   async #nameless(ino: Ino): Promise<unknown> {
     if (this.#open.has(ino)) return undefined
     const { now } = this.world.caller()
-    return await this.#change(() => releaseSustained(this.world.volume, this.sid, ino, now), ino)
+    return await this.change(() => releaseSustained(this.world.volume, this.sid, ino, now), ino)
   }
 
   /** A slice's blocks are stored before anybody names it. */
-  async #store(): Promise<number> {
-    const id = await this.#engine.allocate('nextChunk', 1)
-    await this.#scheduler.later(this.id, () => this.world.objects.add(id))
+  async store(): Promise<number> {
+    const id = await this.engine.allocate('nextChunk', 1)
+    await this.scheduler.later(this.id, () => this.world.objects.add(id))
     return id
-  }
-
-  async #deleteSlices(slices: readonly SliceName[]): Promise<void> {
-    for (const { id, size } of slices) {
-      await this.#scheduler.later(this.id, () => this.world.objects.delete(id))
-      await this.#change(() => forgetSlice(id, size))
-    }
   }
 
   async #removal({ now }: Caller): Promise<Removal> {
     const trash = this.world.options.trash && this.world.random.oneIn(2) ? await this.#trashOf(now) : NO_INO
-    return { trash, isOpen: this.#isOpen, sid: this.sid }
+    return { trash, isOpen: this.isOpen, sid: this.sid }
   }
 
   async #trashOf(now: Caller['now']): Promise<Ino> {
     const name = hourName(now.sec)
     if (this.#hour?.name === name) return this.#hour.ino
     const caller = systemCaller(now)
-    const found = await this.#look(() => lookup(caller, TRASH_INO, name))
+    const found = await this.look(() => lookup(caller, TRASH_INO, name))
     let ino = isErrno(found) ? NO_INO : found.ino
     if (ino === NO_INO) {
-      const fresh = (TRASH_INO + (await this.#engine.allocate('nextTrash', 1))) as Ino
+      const fresh = (TRASH_INO + (await this.engine.allocate('nextTrash', 1))) as Ino
       const what = { type: TYPE_DIRECTORY, mode: 0o555, umask: 0, rdev: 0, target: '' }
       const options = { orExisting: false, inTrash: true }
-      const made = await this.#change(() => make(this.world.volume, caller, TRASH_INO, name, fresh, what, options))
+      const made = await this.change(() => make(this.world.volume, caller, TRASH_INO, name, fresh, what, options))
       if (isErrno(made)) return await this.#trashOf(now) // somebody else was faster
       ino = made.ino
     }
@@ -435,7 +352,7 @@ export class Client {
   #directory(): Ino {
     return this.world.directories.pick(this.world.random)
   }
-  #file(): Ino {
+  file(): Ino {
     return this.world.files.pick(this.world.random)
   }
   #fileName(): string {

@@ -17,7 +17,7 @@ import { Scheduler, SteppedEngine, UnlockedParents } from './scheduler.ts'
 import { Simulation } from './simulation.ts'
 import { World } from './world.ts'
 
-const steps = Number(process.env.SIM_STEPS ?? 20_000)
+const steps = Number(process.env.SIM_STEPS ?? 10_000)
 const checkEvery = Number(process.env.SIM_CHECK ?? 40)
 
 describe('many clients on one volume', () => {

@@ -1,6 +1,7 @@
 /** Clients live, crash and are replaced; the volume's records agree at every look. */
 
 import { MemoryEngine } from '../../src/meta/engine/memory.ts'
+import { background } from './background.ts'
 import { Client } from './client.ts'
 import { Random } from './random.ts'
 import { Scheduler, SteppedEngine } from './scheduler.ts'
@@ -72,10 +73,10 @@ export class Simulation {
       await last.start()
       for (let idle = 0; idle < 3; ) {
         const before = await this.#leftovers()
-        await last.cleanSession()
-        await last.deleteDead()
-        await last.deleteUnused()
-        await last.expireSlices()
+        await background.cleanSession(last)
+        await background.deleteDead(last)
+        await background.deleteUnused(last)
+        await background.expireSlices(last)
         idle = before === 0 ? idle + 1 : 0
       }
       await last.close()
