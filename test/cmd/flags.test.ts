@@ -103,7 +103,7 @@ describe('flags', () => {
       const section = text.split(/^## /m).find(part => part.startsWith(`${name}\n`) || part.startsWith(`\`${name}\``))
       assert.ok(section, `a section for ${name}`)
       for (const flag of flags) {
-        const row = section
+        const row: string | undefined = section
           .split('\n')
           .find(line => line.includes(flag.name.length === 1 ? `\`-${flag.name}\`` : `\`--${flag.name}\``))
         assert.ok(row, `${name} --${flag.name}`)
