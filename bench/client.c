@@ -2,12 +2,16 @@
  *
  *   client OPERATION DIR COUNT THREADS        prints operations per second, or MiB/s for read and write
  *
- * stat     fstatat of COUNT existing files DIR/f<i>
+ * fill     mknod of COUNT files DIR/f<i>
+ * stat     fstatat of the same
  * create   open(O_CREAT|O_EXCL) + close of DIR/n<thread>_<i>        unlink   of the same
  * readdir  one listing of DIR with getdents64, entries a second     (COUNT = entries expected)
- * write    COUNT MiB into DIR/big, 1 MiB at a time                  read     the same file */
+ * write    COUNT MiB into DIR/big, 1 MiB at a time                  read     the same file, past the page cache
+ *
+ * A second number is printed for readdir: seconds until the first entries came. */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -30,7 +34,10 @@ static void *work(void *argument) {
   char name[64];
   struct stat status;
   for (long i = from; i < to; i++) {
-    if (!strcmp(operation, "stat")) {
+    if (!strcmp(operation, "fill")) {
+      snprintf(name, sizeof name, "f%ld", i);
+      if (mknodat(directory, name, S_IFREG | 0644, 0)) fail("mknod");
+    } else if (!strcmp(operation, "stat")) {
       snprintf(name, sizeof name, "f%ld", i);
       if (fstatat(directory, name, &status, 0)) fail("stat");
     } else if (!strcmp(operation, "create")) {
@@ -45,12 +52,16 @@ static void *work(void *argument) {
   return NULL;
 }
 
-static long list(void) {
+static double first_after; /* seconds */
+
+static long list(double start) {
   static char buffer[1 << 18];
   long entries = 0, got;
   if (lseek(directory, 0, SEEK_SET)) fail("lseek");
-  while ((got = syscall(SYS_getdents64, directory, buffer, sizeof buffer)) > 0)
+  while ((got = syscall(SYS_getdents64, directory, buffer, sizeof buffer)) > 0) {
+    if (first_after == 0) first_after = now() - start;
     for (long at = 0; at < got; entries++) at += *(unsigned short *)(buffer + at + 16);
+  }
   if (got < 0) fail("getdents64");
   return entries;
 }
@@ -61,6 +72,7 @@ static void stream(int writing) {
   memset(buffer, 'x', size);
   int fd = openat(directory, "big", writing ? O_CREAT | O_WRONLY | O_TRUNC : O_RDONLY, 0644);
   if (fd < 0) fail("open");
+  if (!writing && (errno = posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED))) fail("posix_fadvise");
   for (long i = 0; i < count; i++) {
     ssize_t done = writing ? write(fd, buffer, size) : read(fd, buffer, size);
     if (done != (ssize_t)size) fail("transfer");
@@ -77,7 +89,7 @@ int main(int argc, char **argv) {
   if (directory < 0) fail(argv[2]);
   double start = now();
   if (!strcmp(operation, "readdir")) {
-    long entries = list();
+    long entries = list(start);
     if (entries < count) { fprintf(stderr, "only %ld entries\n", entries); return 1; }
     count = entries;
   } else if (!strcmp(operation, "read") || !strcmp(operation, "write")) {
@@ -87,6 +99,7 @@ int main(int argc, char **argv) {
     for (long i = 0; i < threads; i++) pthread_create(&all[i], NULL, work, (void *)i);
     for (int i = 0; i < threads; i++) pthread_join(all[i], NULL);
   }
-  printf("%.1f\n", count / (now() - start));
+  printf("%.1f", count / (now() - start));
+  printf(first_after > 0 ? " %.4f\n" : "\n", first_after);
   return 0;
 }

@@ -1,7 +1,7 @@
 /** A file system that does nothing, served by the real transport and dispatcher: the ceiling that the real one is compared
  *  with. Ends at SIGTERM or SIGINT and prints requests and CPU time of this process a request.
  *
- *    node bench/null-fs.ts MOUNTPOINT [max_write]
+ *    node bench/null-fs.ts MOUNTPOINT [max_write [seconds]]        seconds: the kernel keeps attributes and names, default 0
  *
  *  big, bigd     4 GiB of the letter x; bigd is opened with direct I/O
  *  sink, sinkd   take what is written and forget it; sinkd with direct I/O
@@ -15,7 +15,7 @@ import { openLog } from '../src/base/log.ts'
 import { mountFuse, unmountFuse } from '../src/fuse/mount.ts'
 import { FuseServer } from '../src/fuse/serve.ts'
 import { type Attr, TYPE_DIRECTORY, TYPE_FILE } from '../src/meta/model/attr.ts'
-import type { AddEntry, Context, Entry, FileSystem, Opened, SetAttr, Usage } from '../src/vfs/file-system.ts'
+import type { AddEntry, Context, Entry, FileSystem, Opened, SetAttr, Timeouts, Usage } from '../src/vfs/file-system.ts'
 
 const FOPEN_DIRECT_IO = 1
 const TIME = { sec: 1_700_000_000, nsec: 0 }
@@ -47,13 +47,14 @@ const DIRECTORY_ATTR = attrOf(TYPE_DIRECTORY, 4096)
 const EMPTY_ATTR = attrOf(TYPE_FILE, 0)
 
 class NullFileSystem implements FileSystem {
-  readonly timeouts = { attr: 0, entry: 0, dirEntry: 0, negativeEntry: 0 }
+  readonly timeouts: Timeouts
   readonly #names = new Map<Name, Ino>()
   readonly #attrs = new Map<Ino, Attr>()
   readonly #direct = new Set<Ino>()
   #nextIno = 100
 
-  constructor() {
+  constructor(keepSeconds: number) {
+    this.timeouts = { attr: keepSeconds, entry: keepSeconds, dirEntry: keepSeconds, negativeEntry: 0 }
     for (const [name, length] of [
       ['big', 2 ** 32],
       ['bigd', 2 ** 32],
@@ -167,7 +168,7 @@ class NullFileSystem implements FileSystem {
 
 const mountPoint = process.argv[2]
 if (mountPoint === undefined) {
-  process.stderr.write('usage: null-fs.ts MOUNTPOINT [max_write]\n')
+  process.stderr.write('usage: null-fs.ts MOUNTPOINT [max_write [seconds]]\n')
   process.exit(2)
 }
 const maxWrite = Number(process.argv[3] ?? 1 << 20)
@@ -182,7 +183,7 @@ const transport = await mountFuse({
   maxWrite,
   log,
 })
-const server = new FuseServer(transport, new NullFileSystem(), {
+const server = new FuseServer(transport, new NullFileSystem(Number(process.argv[4] ?? 0)), {
   maxWrite,
   acl: false,
   writebackCache: false,

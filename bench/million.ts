@@ -1,0 +1,55 @@
+/** A directory of a million entries: made, listed, removed; the server's memory before and at its peak in each step.
+ *
+ *    node bench/million.ts [--count 1000000] [--threads 8] */
+
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { mountedVolume } from '../test/mount/harness.ts'
+import {
+  buildClient,
+  cpuSeconds,
+  measure,
+  peakMiB,
+  printTable,
+  resetPeak,
+  rssMiB,
+  type Step,
+  whole,
+} from './harness.ts'
+
+const { values } = parseArgs({
+  options: { count: { type: 'string', default: '1000000' }, threads: { type: 'string', default: '8' } },
+})
+const [count, threads] = [Number(values.count), Number(values.threads)]
+
+const dir = mkdtempSync(join(tmpdir(), 'juicefs-ts-bench-'))
+const client = buildClient(dir)
+const volume = mountedVolume({ format: ['--trash-days', '0'] })
+const table: string[][] = []
+try {
+  const directory = join(volume.mountPoint, 'many')
+  mkdirSync(directory)
+  const pid = volume.pid()
+  for (const step of ['create', 'readdir', 'readdir', 'unlink'] satisfies Step[]) {
+    const before = rssMiB(pid)
+    const cpu = cpuSeconds(pid)
+    resetPeak(pid)
+    const { rate, firstSeconds } = await measure(client, step, directory, count, step === 'readdir' ? 1 : threads)
+    table.push([
+      step,
+      whole(rate),
+      (count / rate).toFixed(1),
+      step === 'readdir' ? (firstSeconds * 1000).toFixed(1) : '',
+      (cpuSeconds(pid) - cpu).toFixed(1),
+      whole(before),
+      whole(peakMiB(pid)),
+    ])
+  }
+  volume.unmount()
+} finally {
+  volume.remove()
+  rmSync(dir, { recursive: true, force: true })
+}
+printTable(['', 'entries/s', 's', 'first ms', 'server CPU s', 'MiB before', 'MiB peak'], table)
