@@ -132,6 +132,6 @@ P`)
     skip: existsSync(join(projectRoot, 'package-lock.json')) ? false : 'no lock file',
   }, async () => {
     await sh(`mkdir npm && cd npm && cp "${projectRoot}/package.json" "${projectRoot}/package-lock.json" "${projectRoot}/.npmrc" . && npm ci --ignore-scripts --omit=dev --omit=optional --no-audit --no-fund >/dev/null 2>&1
-      [ -f node_modules/commander/package.json ]`)
+      [ -f node_modules/better-sqlite3/package.json ]`)
   })
 })
