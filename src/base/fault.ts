@@ -7,12 +7,15 @@ export class Fault extends Error {
   readonly errno: Errno
   /** what was being done, in words: `commit slice 17 of inode 5` */
   readonly doing: string
+  /** trying again cannot help: what is stored is damaged */
+  readonly isPermanent: boolean
 
-  constructor(doing: string, options?: { errno?: Errno; cause?: unknown }) {
+  constructor(doing: string, options?: { errno?: Errno; cause?: unknown; isPermanent?: boolean }) {
     super(options?.cause === undefined ? doing : `${doing}: ${causeText(options.cause)}`, { cause: options?.cause })
     this.name = 'Fault'
     this.doing = doing
     this.errno = options?.errno ?? EIO
+    this.isPermanent = options?.isPermanent ?? false
   }
 }
 

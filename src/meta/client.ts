@@ -305,7 +305,7 @@ export class MetaClient implements Meta {
   setattr(caller: Caller, ino: Ino, set: SetAttr): Maybe<Attr | Errno> {
     if (isTrash(ino)) return EPERM
     return chain(
-      this.run('change', () => setattr(this.#volume, caller, ino, set), ino),
+      this.run('change', () => setattr(this.#volume, caller, ino, set, this.#open.isOpen(ino)), ino),
       attr => {
         // A set mtime is our own doing: what is cached of the file stays true.
         if (!isErrno(attr) && set.mtime !== undefined) this.#open.retimed(ino, attr)

@@ -76,6 +76,7 @@ export class FileReader {
     let failure = first
     for (let attempt = 1; attempt < this.#o.ioRetries; attempt++) {
       if (failure instanceof AssertionFailure) throw failure
+      if (failure instanceof Fault && failure.isPermanent) break
       if (cancel.cancelled) return EINTR
       // The slices may have been replaced by compaction since they were listed.
       for (let i = Math.floor(from / CHUNK_BYTES); i * CHUNK_BYTES < to; i++) this.#o.meta.forgetChunks(ino, i)

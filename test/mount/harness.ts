@@ -2,7 +2,7 @@
  *  a failure. The mount is served by a process of its own, so tests may use ordinary synchronous file calls on it. */
 
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -70,6 +70,7 @@ export function newVolume(
   options: { name?: string; format?: readonly string[]; env?: Record<string, string> } = {},
 ): TestVolume {
   const dir = mkdtempSync(join(process.env.JUICEFS_TS_TEST_DIR ?? tmpdir(), 'juicefs-ts-'))
+  chmodSync(dir, 0o755) // other users work in the mount too
   const mountPoint = join(dir, 'mnt')
   const bucket = join(dir, 'bucket')
   const cacheDir = join(dir, 'cache')

@@ -47,13 +47,13 @@ export function encodeRecords(records: readonly SliceRecord[]): Buffer {
 
 /** Records in list order. A length that is no multiple of 24 is a damaged list: fault EIO. Records of length 0 are left out. */
 export function decodeRecords(bytes: Buffer): SliceRecord[] {
-  if (bytes.length % SLICE_RECORD_BYTES !== 0) throw new Fault(`damaged chunk: ${bytes.length} bytes of slice records`)
+  if (bytes.length % SLICE_RECORD_BYTES !== 0) throw damaged(`${bytes.length} bytes of slice records`)
   const records: SliceRecord[] = []
   for (let at = 0; at < bytes.length; at += SLICE_RECORD_BYTES) {
     const pos = bytes.readUInt32BE(at)
     const len = bytes.readUInt32BE(at + 20)
     if (len === 0) continue
-    if (pos + len > CHUNK_BYTES) throw new Fault(`damaged chunk: a slice record ends at ${pos + len}`)
+    if (pos + len > CHUNK_BYTES) throw damaged(`a slice record ends at ${pos + len}`)
     records.push({
       pos,
       id: readU64(bytes, at + 4),
@@ -119,3 +119,5 @@ function fillGaps(view: readonly SliceRecord[]): SliceRecord[] {
   }
   return filled
 }
+
+const damaged = (what: string): Fault => new Fault(`damaged chunk: ${what}`, { isPermanent: true })

@@ -29,13 +29,14 @@ export function* access(caller: Caller, ino: Ino, mask: number): Operation<undef
 
 /** Changes mode, owner, times and flags (spec meta-model section 14). Immutable and append-only nodes are not protected
  *  from it. EROFS, EPERM (in the trash; not the owner; not a member of the new group), ENOENT, EACCES.
+ *  `isOpen`: a file that was unlinked while it is open here lies in the trash, and its handles go on working.
  *  Where nothing changes nothing is written; else ctime is now. One gather; two more for chmod under an access rule. */
-export function* setattr(volume: Volume, caller: Caller, ino: Ino, set: SetAttr): Operation<Attr> {
+export function* setattr(volume: Volume, caller: Caller, ino: Ino, set: SetAttr, isOpen = false): Operation<Attr> {
   if (volume.readOnly) return EROFS
   if (isTrash(ino)) return EPERM
   const [before] = yield* gather(node(ino))
   if (!before) return ENOENT
-  if (livesInTrash(before.parent)) return EPERM
+  if (livesInTrash(before.parent) && !isOpen) return EPERM
 
   const owned = changeOwner(before, caller, set)
   if (isErrno(owned)) return owned
