@@ -17,11 +17,13 @@ import { DirentMemory, EntryEncoder } from './encode.ts'
 import { InFlight } from './in-flight.ts'
 import { type Agreed, agree, INIT_OUT_BYTES, type InitOptions, MAJOR, OLDEST_MINOR, putInitOut } from './init.ts'
 import { KernelNotifier } from './notify.ts'
-import { type Bench, OPERATIONS, type Operation, SETXATTR_SHORT } from './operations.ts'
+import type { Bench, Operation } from './operation.ts'
+import { OPERATIONS } from './operations.ts'
 import { PrivilegeKeeper } from './privileges.ts'
 import { raiseReadAhead } from './read-ahead.ts'
 import type { FuseTransport } from './transport.ts'
 import type { FuseRequest } from './wire.ts'
+import { SETXATTR_SHORT } from './xattr-operations.ts'
 
 export interface FuseServerOptions {
   /** bytes; what the transport was opened with */
