@@ -65,7 +65,8 @@ export type Step =
       readonly count: number
     }
 
-const NAMES = ['a', 'b', 'c', 'd']
+const DIRECTORIES = ['A', 'B']
+const FILES = ['f', 'g']
 const CELLS = 12
 const CELLS_A_CHUNK = CHUNK_BYTES / CELL_BYTES
 
@@ -87,49 +88,55 @@ const WEIGHTS = {
 }
 
 export function randomStep(random: Random): Step {
-  const path = (): Path => Array.from({ length: 1 + random.skewed([0, 1, 2]) }, () => random.skewed(NAMES))
   const kind = random.weighted(WEIGHTS)
   const [first, count] = [random.below(CELLS), 1 + random.below(5)]
+  /** Mostly what fits the step: names of files hold files, of directories directories, unless chance wants otherwise. */
+  const path = (last: readonly string[]): Path => {
+    const above = Array.from({ length: random.skewed([0, 0, 1, 2]) }, () => nameOf(random, DIRECTORIES))
+    return [...above, nameOf(random, last)]
+  }
+  const file = (): Path => path(FILES)
+  const orOpen = (): Path | null => (random.oneIn(3) ? null : file())
   switch (kind) {
-    case 'make':
-      return {
-        kind,
-        path: path(),
-        type: random.pick(['file', 'directory', 'directory', 'symlink']),
-        mode: random.below(0o1000),
-      }
+    case 'make': {
+      const type = random.pick(['file', 'file', 'directory', 'directory', 'symlink'] as const)
+      return { kind, path: path(type === 'directory' ? DIRECTORIES : FILES), type, mode: random.below(0o1000) }
+    }
     case 'link':
-      return { kind, from: path(), path: path() }
-    case 'rename':
-      return { kind, from: path(), path: path(), flags: random.pick([0, 0, 0, 1, 2]) }
+      return { kind, from: file(), path: file() }
+    case 'rename': {
+      const names = random.oneIn(2) ? FILES : DIRECTORIES
+      return { kind, from: path(names), path: path(names), flags: random.pick([0, 0, 0, 1, 2]) }
+    }
+    case 'rmdir':
+      return { kind, path: path(DIRECTORIES) }
     case 'chmod':
-      return { kind, path: path(), mode: random.below(0o1000) }
-    case 'setXattr':
-      return {
-        kind,
-        path: path(),
-        name: random.pick(['user.a', 'user.b']),
-        value: `${random.below(100)}`,
-        flags: random.below(3),
-      }
+      return { kind, path: path(random.oneIn(2) ? FILES : DIRECTORIES), mode: random.below(0o1000) }
+    case 'setXattr': {
+      const [name, value] = [random.pick(['user.a', 'user.b']), `${random.below(100)}`]
+      return { kind, path: file(), name, value, flags: random.below(3) }
+    }
     case 'removeXattr':
-      return { kind, path: path(), name: random.pick(['user.a', 'user.b']) }
+      return { kind, path: file(), name: random.pick(['user.a', 'user.b']) }
     case 'write': {
       const inChunk = CELLS_A_CHUNK - (first % CELLS_A_CHUNK)
-      return { kind, path: random.oneIn(3) ? null : path(), first, count: Math.min(count, inChunk) }
+      return { kind, path: orOpen(), first, count: Math.min(count, inChunk) }
     }
     case 'truncate':
-      return { kind, path: random.oneIn(3) ? null : path(), count: random.below(CELLS + 1) }
+      return { kind, path: orOpen(), count: random.below(CELLS + 1) }
     case 'fallocate':
-      return { kind, path: random.oneIn(3) ? null : path(), mode: random.pick([0, 3, 0x10, 0x11]), first, count }
+      return { kind, path: orOpen(), mode: random.pick([0, 3, 0x10, 0x11]), first, count }
     case 'copy':
-      return { kind, from: path(), at: random.below(CELLS), path: path(), first, count }
+      return { kind, from: file(), at: random.below(CELLS), path: file(), first, count }
     case 'close':
       return { kind }
     default:
-      return { kind, path: path() }
+      return { kind, path: file() }
   }
 }
+
+const nameOf = (random: Random, names: readonly string[]): string =>
+  random.skewed(random.oneIn(12) ? [...DIRECTORIES, ...FILES] : names)
 
 const TYPES = { file: TYPE_FILE, directory: TYPE_DIRECTORY, symlink: TYPE_SYMLINK } as const
 const SID = 1
