@@ -127,7 +127,7 @@ export function describeArguments(r: FuseRequest): string {
 function setattrText(r: FuseRequest, ino: string): string {
   const valid = r.word(0)
   const set: string[] = []
-  if (valid & K.FATTR_MODE) set.push(`mode=${modeText(r.word(17))}:0${octal(r.word(17) & 0o7777)}`)
+  if (valid & K.FATTR_MODE) set.push(`mode=${modeText(r.word(17) & 0o7777)}:0${octal(r.word(17) & 0o7777)}`)
   if (valid & K.FATTR_UID) set.push(`uid=${r.word(19)}`)
   if (valid & K.FATTR_GID) set.push(`gid=${r.word(20)}`)
   if (valid & K.FATTR_ATIME) set.push(`atime=${valid & K.FATTR_ATIME_NOW ? 'NOW' : r.signed(8)}`)
@@ -202,7 +202,7 @@ function entryText(ino: Ino, attr: Attr): string {
   return ` (${inoToString(ino)},[${modeText(mode)}:0${octal(mode).padStart(6, '0')},${attr.nlink},${attr.uid},${attr.gid},${times},${attr.length}])`
 }
 
-const octal = (mode: number): string => mode.toString(8)
+const octal = (mode: number): string => mode.toString(8).padStart(4, '0')
 
 const TYPE_LETTERS: ReadonlyMap<number, string> = new Map([
   [0o100000, '-'],
