@@ -193,7 +193,8 @@ const server = new FuseServer(transport, new NullFileSystem(Number(process.argv[
     requests++
   },
 })
-for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => unmountFuse(mountPoint, { lazy: true }))
+for (const signal of ['SIGTERM', 'SIGINT'] as const)
+  process.on(signal, () => void unmountFuse(mountPoint, { lazy: true }))
 await server.start()
 process.stdout.write('ready\n')
 const before = process.cpuUsage()

@@ -92,17 +92,6 @@ static napi_value mount_device(napi_env env, napi_callback_info info) {
   return result;
 }
 
-/* unmount(target, lazy) */
-static napi_value unmount_device(napi_env env, napi_callback_info info) {
-  ARGUMENTS(2);
-  bool lazy = false;
-  napi_get_value_bool(env, argv[1], &lazy);
-  char *target = text_of(env, argv[0]);
-  napi_value result = target ? result_of(env, umount2(target, lazy ? MNT_DETACH : 0)) : number(env, -EINVAL);
-  free(target);
-  return result;
-}
-
 /* socketPair() -> [ours, theirs], for fusermount3 to hand a descriptor over; ours closes on exec */
 static napi_value socket_pair(napi_env env, napi_callback_info info) {
   (void)info;
@@ -385,7 +374,6 @@ static napi_value attach(napi_env env, napi_callback_info info) {
 NAPI_MODULE_INIT() {
   offer(env, exports, "openDevice", open_device, NULL);
   offer(env, exports, "mount", mount_device, NULL);
-  offer(env, exports, "unmount", unmount_device, NULL);
   offer(env, exports, "socketPair", socket_pair, NULL);
   offer(env, exports, "receiveDescriptor", receive_descriptor, NULL);
   offer(env, exports, "prepareDescriptor", prepare_descriptor, NULL);

@@ -4,7 +4,7 @@
  *  root, no addon  open /dev/fuse, mount(8) with the descriptor inherited
  *  others          fusermount3 mounts and hands the descriptor over a socket (addon only) */
 
-import { spawnSync } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { EINVAL, EIO, ENOENT, type Errno, errnoOf, errnoText } from '../base/errno.ts'
 import { causeText, Fault } from '../base/fault.ts'
@@ -50,7 +50,7 @@ export async function mountFuse(options: MountOptions): Promise<FuseTransport> {
   const addon = nativeFuse()
   const inherited = /^\/dev\/fd\/(\d+)$/.exec(options.mountPoint)
   if (inherited) return transportOn(addon, Number(inherited[1]), null, options)
-  const mountPoint = resolveMountPoint(options.mountPoint)
+  const mountPoint = await resolveMountPoint(options.mountPoint)
   const isRoot = process.getuid?.() === 0
   if (!addon && !isRoot)
     throw new Fault(`mount ${mountPoint}: without the native addon (native/build.sh) only root can mount`, {
@@ -63,26 +63,34 @@ export async function mountFuse(options: MountOptions): Promise<FuseTransport> {
   return transportOn(addon, fd, mountPoint, options)
 }
 
-/** Detaches; `lazy`: at once, while open files live on until they are closed. A Fault (EBUSY, EINVAL …) when it cannot. */
-export function unmountFuse(mountPoint: string, options: { readonly lazy: boolean }): void {
-  const addon = nativeFuse()
-  if (addon && process.getuid?.() === 0) {
-    const errno = -addon.unmount(mountPoint, options.lazy)
-    if (errno > 0) throw new Fault(`umount ${mountPoint}: ${errnoText(errno)}`, { errno: errno as Errno })
-    return
-  }
-  const flags = options.lazy ? ['-u', '-z'] : ['-u']
-  for (const command of [
-    ['fusermount3', ...flags],
-    ['fusermount', ...flags],
-    ['umount', ...(options.lazy ? ['-l'] : [])],
-  ]) {
-    const ran = spawnSync(command[0]!, [...command.slice(1), '--', mountPoint], { encoding: 'utf8' })
-    if (ran.error && errnoOf(ran.error) === ENOENT) continue
-    if (ran.status !== 0) throw new Fault(`umount ${mountPoint}: ${ran.stderr?.trim() || `status ${ran.status}`}`)
-    return
+/** Detaches; `lazy`: at once, while open files live on until they are closed. A Fault with the helper's words when it cannot.
+ *
+ *  By a helper process and never by a system call of this one: the kernel may write dirty pages back within umount2(2), and
+ *  would wait for the very process that is inside it. */
+export async function unmountFuse(mountPoint: string, options: { readonly lazy: boolean }): Promise<void> {
+  for (const [command, flags] of [
+    ['fusermount3', options.lazy ? ['-uz'] : ['-u']],
+    ['fusermount', options.lazy ? ['-uz'] : ['-u']],
+    ['umount', options.lazy ? ['-l'] : []],
+  ] as const) {
+    const problem = await runHelper(command, [...flags, '--', mountPoint])
+    if (problem === null) return
+    if (problem !== MISSING) throw new Fault(`umount ${mountPoint}: ${problem}`)
   }
   throw new Fault(`umount ${mountPoint}: neither fusermount3 nor umount was found`)
+}
+
+const MISSING = 'missing'
+
+/** null when it ended well, else what it said on one line. */
+function runHelper(command: string, args: readonly string[]): Promise<string | null> {
+  return new Promise(resolve => {
+    execFile(command, args, (error, _stdout, stderr) => {
+      if (!error) resolve(null)
+      else if (errnoOf(error) === ENOENT) resolve(MISSING)
+      else resolve(stderr.trim().split('\n')[0] || error.message)
+    })
+  })
 }
 
 function transportOn(
@@ -101,7 +109,7 @@ function transportOn(
 }
 
 /** Absolute, without symbolic links, as the mount table will show it. */
-function resolveMountPoint(given: string): string {
+async function resolveMountPoint(given: string): Promise<string> {
   try {
     return fs.realpathSync(given)
   } catch (error) {
@@ -109,7 +117,7 @@ function resolveMountPoint(given: string): string {
     if (code !== 'ENOTCONN' && code !== 'ECONNABORTED')
       throw new Fault(`mount point ${given}`, { errno: errnoOf(error), cause: error })
   }
-  unmountFuse(given, { lazy: true })
+  await unmountFuse(given, { lazy: true })
   return fs.realpathSync(given)
 }
 

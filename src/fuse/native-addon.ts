@@ -14,7 +14,6 @@ export interface NativeDevice {
 export interface NativeFuse {
   openDevice(): number
   mount(source: string, target: string, type: string, data: string): number
-  unmount(target: string, lazy: boolean): number
   socketPair(): [ours: number, theirs: number] | number
   receiveDescriptor(socket: number): number
   prepareDescriptor(fd: number): number

@@ -25,7 +25,7 @@ const server = new FuseServer(transport, new TinyFileSystem(), {
   log,
 })
 await server.start()
-process.on('SIGTERM', () => unmountFuse(mountPoint, { lazy: true }))
+process.on('SIGTERM', () => void unmountFuse(mountPoint, { lazy: true }))
 process.on('SIGUSR2', () => {
   server.invalidator.entry(1 as never, 'stale')
   void server.invalidator.inode(1 as never, -1, 0)
