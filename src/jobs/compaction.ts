@@ -72,13 +72,18 @@ export class Compaction {
 
   /** Compacts one chunk now. False if there was nothing to merge, or somebody else changed the list. */
   async compact(ino: Ino, index: number): Promise<boolean> {
-    const [stored] = (await this.#meta.engine.gather([chunk(ino, index)], 'look')) as [Buffer | null]
+    const stored = await this.#list(ino, index)
     if (stored === null) return false
     const before = stored.subarray(0, MAX_RECORDS * SLICE_RECORD_BYTES)
     const plan = planCompaction(decodeRecords(before))
     if (plan === null) return false
     const id = await this.#meta.newSliceId()
-    const merged = await this.#store(id, plan.view, plan.size)
+    const merged = await this.#store(id, plan.view, plan.size).catch(async error => {
+      // Removed or rewritten while we read it: its blocks may be gone, and nobody misses the merged slice.
+      if ((await this.#list(ino, index))?.subarray(0, before.length).equals(before)) throw error
+      return null
+    })
+    if (merged === null) return false
     // The merged slice replaces bytes that may have been fsynced: it must be as durable before it is named.
     await this.#chunks.sync([merged])
     const record: SliceRecord = { pos: plan.pos, id, size: merged.size, off: 0, len: merged.size }
@@ -98,6 +103,11 @@ export class Compaction {
     this.#meta.forgetChunks(ino, index)
     for (const slice of done.unused) this.#deletion.slice(slice)
     return true
+  }
+
+  async #list(ino: Ino, index: number): Promise<Buffer | null> {
+    const [stored] = (await this.#meta.engine.gather([chunk(ino, index)], 'look')) as [Buffer | null]
+    return stored
   }
 
   async #store(id: number, view: readonly SliceRecord[], size: number): Promise<SliceName> {
