@@ -299,6 +299,8 @@ for (const { title, env, without } of [
       closeSync(fd)
       assert.equal(await served.ended(), 0)
       assert.match(served.output, /closed, in flight 0, held 0/)
+      // Timers went on under all the load above.
+      assert.ok(Number(/longest pause (\d+) ms/.exec(served.output)?.[1]) < 500, served.output)
       assert.doesNotMatch(served.errors, /refused the answer/)
     })
   })

@@ -30,7 +30,16 @@ process.on('SIGUSR2', () => {
   server.invalidator.entry(1 as never, 'stale')
   void server.invalidator.inode(1 as never, -1, 0)
 })
+let lastTick = performance.now()
+let longestPauseMs = 0
+setInterval(() => {
+  const now = performance.now()
+  longestPauseMs = Math.max(longestPauseMs, now - lastTick)
+  lastTick = now
+}, 5).unref()
 process.stdout.write(`ready ${transport.kind}\n`)
 await server.closed
 await server.drain()
-process.stdout.write(`closed, in flight ${server.inFlight}, held ${transport.heldCount}\n`)
+process.stdout.write(
+  `closed, in flight ${server.inFlight}, held ${transport.heldCount}, longest pause ${longestPauseMs.toFixed(0)} ms\n`,
+)
