@@ -3,7 +3,7 @@
 
 import type { Name } from '../base/bytes.ts'
 import { type Ino, isTrash, ROOT_INO } from '../base/ino.ts'
-import type { MetaClient } from './client.ts'
+import type { ClientCore } from './client/core.ts'
 import { node, parents as parentsOf } from './facts.ts'
 import { type Attr, align4K, TYPE_DIRECTORY, TYPE_FILE } from './model/attr.ts'
 
@@ -17,7 +17,7 @@ export interface TreeTotals {
 }
 
 /** Totals of the node and everything below it. */
-export async function summarizeTree(meta: MetaClient, ino: Ino): Promise<TreeTotals> {
+export async function summarizeTree(meta: ClientCore, ino: Ino): Promise<TreeTotals> {
   const totals: TreeTotals = { length: 0, size: 0, files: 0, dirs: 0 }
   const [top] = (await meta.engine.gather([node(ino)], 'look')) as [Attr | null]
   if (top === null) return totals
@@ -43,7 +43,7 @@ function addNode(totals: TreeTotals, attr: Attr): void {
 const MAX_DEPTH = 4096
 
 /** Every path of a node, from the volume's root; the root is `/`. Empty where a link of the chain is missing. */
-export async function pathsOf(meta: MetaClient, ino: Ino, depth = 0): Promise<Name[]> {
+export async function pathsOf(meta: ClientCore, ino: Ino, depth = 0): Promise<Name[]> {
   if (ino === ROOT_INO) return ['/']
   if (isTrash(ino) || depth > MAX_DEPTH) return []
   const [attr, counted] = (await meta.engine.gather([node(ino), parentsOf(ino)], 'look')) as [

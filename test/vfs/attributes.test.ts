@@ -189,14 +189,25 @@ describe('ioctl', () => {
     await v.close()
   })
 
+  it('takes and gives the flags in an int as well as in a long: newer kernels pass an int', async () => {
+    const v = await openVolume({ config: { enableIoctl: true } })
+    const f = await create(v, 'f')
+    const value = Buffer.alloc(4)
+    value.writeUInt32LE(0x10, 0)
+    await ok(v.vfs.ioctl(ROOT, f.ino, f.fh, SETFLAGS, value, 0))
+    const flags = await ok(v.vfs.ioctl(ROOT, f.ino, f.fh, GETFLAGS, Buffer.alloc(0), 4))
+    assert.deepEqual([flags.length, flags.readUInt32LE(0)], [4, 0x10])
+    await v.close()
+  })
+
   it('refuses other flags, commands and sizes', async () => {
     const v = await openVolume({ config: { enableIoctl: true } })
     const f = await create(v, 'f')
     const value = Buffer.alloc(8)
     value.writeUInt32LE(0x40, 0)
     assert.equal(await v.vfs.ioctl(ROOT, f.ino, f.fh, SETFLAGS, value, 0), ENOTSUP)
-    assert.equal(await v.vfs.ioctl(ROOT, f.ino, f.fh, SETFLAGS, Buffer.alloc(4), 0), EINVAL)
-    assert.equal(await v.vfs.ioctl(ROOT, f.ino, f.fh, GETFLAGS, Buffer.alloc(0), 4), EINVAL)
+    assert.equal(await v.vfs.ioctl(ROOT, f.ino, f.fh, SETFLAGS, Buffer.alloc(2), 0), EINVAL)
+    assert.equal(await v.vfs.ioctl(ROOT, f.ino, f.fh, GETFLAGS, Buffer.alloc(0), 28), EINVAL)
     assert.equal(await v.vfs.ioctl(ROOT, f.ino, f.fh, 0x5401, Buffer.alloc(0), 0), ENOTTY)
     await v.close()
     const off = await openVolume()

@@ -1,0 +1,234 @@
+/** Attributes and data of one node: setattr, extended attributes, ACLs, open files, slices. */
+
+import type { Name } from '../../base/bytes.ts'
+import type { Time } from '../../base/clock.ts'
+import { EPERM, type Errno, isErrno } from '../../base/errno.ts'
+import { type Ino, isSpecial, isTrash, NO_INO } from '../../base/ino.ts'
+import { chain, type Maybe } from '../../base/maybe.ts'
+import { IdRange } from '../id-range.ts'
+import type { Entry, NewNode, SetAttr } from '../meta.ts'
+import type { AclRule } from '../model/acl.ts'
+import type { Attr } from '../model/attr.ts'
+import { type Caller, systemCaller } from '../model/caller.ts'
+import { buildView, type Slice, type SliceRecord } from '../model/slice.ts'
+import { getAcl, setAcl } from '../ops/acl.ts'
+import { access, setattr } from '../ops/attributes.ts'
+import { copyRange } from '../ops/copy-range.ts'
+import { fallocate } from '../ops/fallocate.ts'
+import { openNode } from '../ops/open.ts'
+import { readChunk } from '../ops/read.ts'
+import { truncate } from '../ops/truncate.ts'
+import { writeSlice } from '../ops/write-slice.ts'
+import { getXattr, listXattr, removeXattr, setXattr } from '../ops/xattr.ts'
+
+import { Names } from './names.ts'
+
+const SLICE_BATCH = 4096
+
+export class Files extends Names {
+  readonly #slices = new IdRange(count => this.engine.allocate('nextChunk', count), SLICE_BATCH, 1)
+
+  // ── attributes ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  access(caller: Caller, ino: Ino, mask: number): Maybe<undefined | Errno> {
+    return this.driver.run('look', () => access(caller, ino, mask))
+  }
+
+  setattr(caller: Caller, ino: Ino, set: SetAttr): Maybe<Attr | Errno> {
+    if (isTrash(ino)) return EPERM
+    return chain(
+      this.run('change', () => setattr(this.volume, caller, ino, set, this.openFiles.isOpen(ino)), ino),
+      attr => {
+        // A set mtime is our own doing: what is cached of the file stays true.
+        if (!isErrno(attr) && set.mtime !== undefined) this.openFiles.retimed(ino, attr)
+        return attr
+      },
+    )
+  }
+
+  getXattr(_caller: Caller, ino: Ino, name: Name): Maybe<Buffer | Errno> {
+    return chain(
+      this.driver.run('look', () => getXattr(ino, name)),
+      found => (isErrno(found) ? found : found.value),
+    )
+  }
+
+  setXattr(_caller: Caller, ino: Ino, name: Name, value: Buffer, flags: number): Maybe<undefined | Errno> {
+    return this.run('change', () => setXattr(this.volume, ino, name, value, flags), ino)
+  }
+
+  listXattr(_caller: Caller, ino: Ino): Maybe<readonly Name[] | Errno> {
+    return chain(
+      this.driver.run('look', () => listXattr(ino)),
+      found => {
+        if (isErrno(found) || !this.volume.acl) return isErrno(found) ? found : found.names
+        return chain(this.getattr(ino), attr => {
+          if (isErrno(attr)) return attr
+          const names = [...found.names]
+          if (attr.accessAcl !== 0) names.push('system.posix_acl_access')
+          if (attr.defaultAcl !== 0) names.push('system.posix_acl_default')
+          return names
+        })
+      },
+    )
+  }
+
+  removeXattr(_caller: Caller, ino: Ino, name: Name): Maybe<undefined | Errno> {
+    return this.run('change', () => removeXattr(this.volume, ino, name), ino)
+  }
+
+  getAcl(_caller: Caller, ino: Ino, which: 'access' | 'default'): Maybe<AclRule | null | Errno> {
+    return chain(
+      this.driver.run('look', () => getAcl(ino, which)),
+      found => (isErrno(found) ? found : found.rule),
+    )
+  }
+
+  setAcl(caller: Caller, ino: Ino, which: 'access' | 'default', rule: AclRule): Maybe<undefined | Errno> {
+    return chain(
+      this.run('change', () => setAcl(this.volume, caller, ino, which, rule), ino),
+      attr => (isErrno(attr) ? attr : undefined),
+    )
+  }
+
+  // ── data ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  create(
+    caller: Caller,
+    parent: Ino,
+    name: Name,
+    what: NewNode,
+    flags: number,
+    exclusive: boolean,
+  ): Maybe<(Entry & { readonly created: boolean }) | Errno> {
+    return chain(this.makeNode(caller, parent, name, what, !exclusive), made => {
+      if (isErrno(made)) return made
+      if (made.created) {
+        this.openFiles.opened(made.ino, made.attr)
+        return made
+      }
+      return chain(this.open(caller, made.ino, flags), opened =>
+        isErrno(opened) ? opened : { ...made, attr: opened.attr },
+      )
+    })
+  }
+
+  createUnnamed(caller: Caller, parent: Ino, what: NewNode): Maybe<Entry | Errno> {
+    const name = `tmpfile_${this.#randomHex(32)}`
+    return chain(this.create(caller, parent, name, what, 2, true), made => {
+      if (isErrno(made)) return made
+      return chain(this.removeName(systemCaller(caller.now), parent, name, NO_INO), gone => {
+        if (!isErrno(gone)) return { ino: made.ino, attr: gone.attr }
+        return chain(this.close(made.ino), () => gone)
+      })
+    })
+  }
+
+  open(caller: Caller, ino: Ino, flags: number): Maybe<{ readonly attr: Attr; readonly unchanged: boolean } | Errno> {
+    return chain(
+      this.driver.run('look', () => openNode(this.volume, caller, ino, flags)),
+      attr => {
+        if (isErrno(attr)) return attr
+        return { attr, unchanged: this.openFiles.opened(ino, attr) }
+      },
+    )
+  }
+
+  close(ino: Ino): Maybe<undefined> {
+    if (!this.openFiles.closed(ino)) return undefined
+    return chain(this.releaseSustained(this.sid, ino), () => undefined)
+  }
+
+  readChunk(ino: Ino, index: number): Maybe<readonly SliceRecord[] | Errno> {
+    const kept = this.openFiles.chunk(ino, index)
+    if (kept) return kept
+    const drops = this.openFiles.drops(ino)
+    return chain(
+      this.driver.run('look', () => readChunk(ino, index)),
+      found => {
+        if (isErrno(found)) return found
+        const view = buildView(found.records)
+        this.openFiles.keepChunk(ino, index, view, drops)
+        if (found.records.length >= 5 || view.length >= 5) this.hooks.onLongChunk?.(ino, index, found.records.length)
+        return view
+      },
+    )
+  }
+
+  forgetChunks(ino: Ino, index?: number): void {
+    this.openFiles.dropChunks(ino, index)
+  }
+
+  newSliceId(): Maybe<number> {
+    return this.#slices.take()
+  }
+
+  writeSlice(ino: Ino, index: number, pos: number, slice: Slice, mtime: Time): Maybe<Attr | Errno> {
+    const commit = this.run(
+      'change',
+      () => writeSlice(this.volume, this.clock.now(), ino, index, pos, slice, mtime),
+      ino,
+    )
+    return chain(commit, written => {
+      if (isErrno(written)) return written
+      this.openFiles.wrote(ino, written.before.mtime, written.attr, index)
+      if (written.records % 100 === 99 || written.records > 350) this.hooks.onLongChunk?.(ino, index, written.records)
+      return written.attr
+    })
+  }
+
+  truncate(caller: Caller, ino: Ino, length: number, viaHandle: boolean): Maybe<Attr | Errno> {
+    return chain(
+      this.run('change', () => truncate(this.volume, caller, ino, length, viaHandle), ino),
+      result => {
+        if (isErrno(result)) return result
+        if (result.changed) this.openFiles.wrote(ino, result.before.mtime, result.attr)
+        return result.attr
+      },
+    )
+  }
+
+  fallocate(caller: Caller, ino: Ino, mode: number, offset: number, length: number): Maybe<Attr | Errno> {
+    return chain(
+      this.run('change', () => fallocate(this.volume, caller, ino, mode, offset, length), ino),
+      result => {
+        if (isErrno(result)) return result
+        this.openFiles.wrote(ino, result.before.mtime, result.attr)
+        return result.attr
+      },
+    )
+  }
+
+  copyRange(
+    caller: Caller,
+    source: { ino: Ino; offset: number },
+    target: { ino: Ino; offset: number },
+    length: number,
+  ): Maybe<{ readonly copied: number; readonly target: Attr } | Errno> {
+    return chain(
+      this.run('change', () => copyRange(this.volume, caller, source, target, length), target.ino),
+      result => {
+        if (isErrno(result)) return result
+        this.openFiles.wrote(target.ino, result.before.mtime, result.target)
+        return result
+      },
+    )
+  }
+
+  touch(ino: Ino, attr: Attr): void {
+    if (this.config.atimeMode === 'noatime' || this.config.readOnly || isSpecial(ino)) return
+    const now = this.clock.now()
+    const stale = attr.atime.sec + (this.config.atimeMode === 'strictatime' ? 1 : 86400) <= now.sec
+    const behind = attr.atime.sec <= Math.max(attr.mtime.sec, attr.ctime.sec)
+    if (stale || behind) this.touchNow(ino, now)
+  }
+
+  #randomHex(digits: number): string {
+    let text = ''
+    while (text.length < digits)
+      text += Math.floor(this.random() * 0x1000000)
+        .toString(16)
+        .padStart(6, '0')
+    return text.slice(0, digits)
+  }
+}

@@ -1,0 +1,243 @@
+/** The name space: looking up, making, linking, removing, renaming, listing. */
+
+import type { Name } from '../../base/bytes.ts'
+import type { Time } from '../../base/clock.ts'
+import { ENOENT, EPERM, type Errno, isErrno } from '../../base/errno.ts'
+import { causeText } from '../../base/fault.ts'
+import { type Ino, isTrash, NO_INO, ROOT_INO, TRASH_INO } from '../../base/ino.ts'
+import { chain, isPromise, type Maybe } from '../../base/maybe.ts'
+import type { DirEntry } from '../engine.ts'
+import { ancestors as ancestorsOf } from '../facts.ts'
+import { IdRange } from '../id-range.ts'
+import type { Entry, NewNode } from '../meta.ts'
+import { type Attr, TYPE_DIRECTORY } from '../model/attr.ts'
+import { type Caller, systemCaller } from '../model/caller.ts'
+import { access, getattr, touchAtime } from '../ops/attributes.ts'
+import { link } from '../ops/link.ts'
+import { lookup } from '../ops/lookup.ts'
+import { make } from '../ops/make.ts'
+import { readlink } from '../ops/read.ts'
+import type { Removal } from '../ops/remove.ts'
+import { rename } from '../ops/rename.ts'
+import { rmdir } from '../ops/rmdir.ts'
+import { unlink } from '../ops/unlink.ts'
+import { TrashHour } from '../trash-hour.ts'
+import { summarizeTree } from '../tree.ts'
+
+import { Sessions } from './sessions.ts'
+
+const INODE_BATCH = 1024
+
+export class Names extends Sessions {
+  readonly #inodes = new IdRange(count => this.engine.allocate('nextInode', count), INODE_BATCH, 2)
+  readonly #trash = new TrashHour(
+    name => this.run('look', () => lookup(this.system(), TRASH_INO, name)),
+    name => this.#makeHour(name),
+  )
+
+  lookup(caller: Caller, parent: Ino, name: Name): Maybe<Entry | Errno> {
+    if (parent === ROOT_INO && name === '.trash')
+      return chain(this.getattr(TRASH_INO), attr => (isErrno(attr) ? attr : { ino: TRASH_INO, attr }))
+    return this.driver.run('look', () => lookup(caller, parent, name))
+  }
+
+  getattr(ino: Ino): Maybe<Attr | Errno> {
+    const found = this.driver.run('look', () => getattr(ino))
+    if (isPromise(found)) return found.then(attr => this.#seen(ino, attr))
+    return this.#seen(ino, found)
+  }
+
+  make(caller: Caller, parent: Ino, name: Name, what: NewNode): Maybe<Entry | Errno> {
+    return this.makeNode(caller, parent, name, what, false)
+  }
+
+  link(caller: Caller, ino: Ino, parent: Ino, name: Name): Maybe<Entry | Errno> {
+    if (parent === ROOT_INO && name === '.trash') return EPERM
+    const result = this.run('change', () => link(this.volume, caller, ino, parent, name, { sid: this.sid }), parent)
+    return chain(result, entry => {
+      if (!isErrno(entry)) this.openFiles.named(ino)
+      return entry
+    })
+  }
+
+  unlink(caller: Caller, parent: Ino, name: Name, options?: { readonly skipTrash?: boolean }): Maybe<Entry | Errno> {
+    if (parent === ROOT_INO && name === '.trash') return EPERM
+    return chain(this.#trashFor(parent, options), trash => this.removeName(caller, parent, name, trash))
+  }
+
+  rmdir(caller: Caller, parent: Ino, name: Name, options?: { readonly skipTrash?: boolean }): Maybe<Entry | Errno> {
+    if (parent === ROOT_INO && name === '.trash') return EPERM
+    return chain(this.#trashFor(parent, options), trash =>
+      this.run('change', () => rmdir(this.volume, caller, parent, name, this.#removal(trash)), parent),
+    )
+  }
+
+  rename(
+    caller: Caller,
+    from: { parent: Ino; name: Name },
+    to: { parent: Ino; name: Name },
+    flags: number,
+  ): Maybe<{ readonly moved: Entry; readonly replaced: Ino } | Errno> {
+    if ((from.parent === ROOT_INO && from.name === '.trash') || (to.parent === ROOT_INO && to.name === '.trash'))
+      return EPERM
+    return chain(this.#trashFor(to.parent, undefined), trash =>
+      chain(this.#movedSubtree(caller, from, to), subtree =>
+        chain(
+          this.run(
+            'change',
+            () => rename(this.volume, caller, from, to, flags, { ...this.#removal(trash), subtree }),
+            to.parent,
+          ),
+          result => {
+            if (isErrno(result) || !result.replacedIsGone) return result
+            return chain(this.#nameless(result.replaced), () => result)
+          },
+        ),
+      ),
+    )
+  }
+
+  readlink(caller: Caller, ino: Ino): Maybe<Name | Errno> {
+    return chain(
+      this.driver.run('look', () => readlink(ino)),
+      found => {
+        if (isErrno(found)) return found
+        if (this.config.atimeMode !== 'noatime') this.touchNow(ino, caller.now)
+        return found.target
+      },
+    )
+  }
+
+  readdir(caller: Caller, ino: Ino, after: Name, limit: number, attrs: boolean): Maybe<readonly DirEntry[] | Errno> {
+    if (caller.check && caller.uid !== 0) {
+      return chain(
+        this.driver.run('look', () => access(caller, ino, attrs ? 5 : 4)),
+        refused => (refused === undefined ? this.#entries(ino, after, limit, attrs) : refused),
+      )
+    }
+    return this.#entries(ino, after, limit, attrs)
+  }
+
+  #seen(ino: Ino, attr: Attr | Errno): Attr | Errno {
+    if (isErrno(attr)) {
+      return attr === ENOENT && (ino === ROOT_INO || ino === TRASH_INO)
+        ? syntheticDirectory(ino, this.clock.now())
+        : attr
+    }
+    this.openFiles.seen(ino, attr)
+    return attr
+  }
+
+  protected makeNode(
+    caller: Caller,
+    parent: Ino,
+    name: Name,
+    what: NewNode,
+    orExisting: boolean,
+  ): Maybe<(Entry & { readonly created: boolean }) | Errno> {
+    return chain(this.#inodes.take(), id => {
+      const ino = id as Ino
+      return this.run('change', () => make(this.volume, caller, parent, name, ino, what, { orExisting }), parent)
+    })
+  }
+
+  #entries(ino: Ino, after: Name, limit: number, attrs: boolean): Maybe<readonly DirEntry[] | Errno> {
+    return chain(
+      this.engine.scan('entries', { parent: ino, attrs }, after === '' ? null : after, limit),
+      page => page.rows,
+    )
+  }
+
+  #removal(trash: Ino): Removal {
+    return { trash, isOpen: this.isOpen, sid: this.sid }
+  }
+
+  #trashFor(parent: Ino, options: { readonly skipTrash?: boolean } | undefined): Maybe<Ino> {
+    if (this.format.TrashDays <= 0 || options?.skipTrash || isTrash(parent) || this.config.readOnly) return NO_INO
+    return this.#trash.at(this.clock.now())
+  }
+
+  #makeHour(name: Name): Maybe<Entry | Errno> {
+    return chain(this.engine.allocate('nextTrash', 1), n => {
+      const what = { type: TYPE_DIRECTORY, mode: 0o555, umask: 0, rdev: 0, target: '' }
+      return this.run(
+        'change',
+        () =>
+          make(this.volume, this.system(), TRASH_INO, name, (TRASH_INO + n) as Ino, what, {
+            orExisting: false,
+            inTrash: true,
+          }),
+        TRASH_INO,
+      )
+    })
+  }
+
+  protected removeName(caller: Caller, parent: Ino, name: Name, trash: Ino): Maybe<Entry | Errno> {
+    const result = this.run('change', () => unlink(this.volume, caller, parent, name, this.#removal(trash)), parent)
+    return chain(result, gone => {
+      if (isErrno(gone) || gone.attr.nlink > 0) return gone
+      return chain(this.#nameless(gone.ino), () => gone)
+    })
+  }
+
+  /** A node lost its last name: if it is open here, the last close lets it go; if it was closed meanwhile, now is the time. */
+  #nameless(ino: Ino): Maybe<undefined> {
+    if (this.openFiles.removed(ino)) return undefined
+    return chain(this.engine.gather([{ kind: 'sustained', sid: this.sid, ino }], 'look'), facts =>
+      facts[0] === true ? chain(this.releaseSustained(this.sid, ino), () => undefined) : undefined,
+    )
+  }
+
+  protected touchNow(ino: Ino, now: Time): void {
+    const mode = this.config.atimeMode
+    if (mode === 'noatime' || this.config.readOnly) return
+    const warn = (error: unknown) => this.log.warn(`update atime of inode ${ino}: ${causeText(error)}`)
+    try {
+      const result = this.run('change', () => touchAtime(mode, ino, now), ino)
+      if (isPromise(result)) result.catch(warn)
+    } catch (error) {
+      warn(error)
+    }
+  }
+
+  /** Only a directory that moves between directories under different quotas is counted: its subtree is charged. */
+  #movedSubtree(
+    caller: Caller,
+    from: { parent: Ino; name: Name },
+    to: { parent: Ino },
+  ): Maybe<{ space: number; inodes: number } | undefined> {
+    if (!this.limits.hasDirQuotas || from.parent === to.parent) return undefined
+    return chain(this.engine.gather([ancestorsOf(from.parent), ancestorsOf(to.parent)], 'look'), facts => {
+      const [above, below] = facts as [readonly Ino[], readonly Ino[]]
+      const quotas = (dirs: readonly Ino[]) => dirs.filter(dir => this.limits.isQuotaDir(dir)).join()
+      if (quotas(above) === quotas(below)) return undefined
+      return chain(this.lookup(systemCaller(caller.now), from.parent, from.name), async entry => {
+        if (isErrno(entry) || entry.attr.type !== TYPE_DIRECTORY) return undefined
+        const totals = await summarizeTree(this, entry.ino)
+        return { space: totals.size, inodes: totals.files + totals.dirs }
+      })
+    })
+  }
+}
+
+/** A root that the engine cannot show still mounts (spec section 18): an empty-looking directory instead of an error. */
+function syntheticDirectory(ino: Ino, now: Time): Attr {
+  const isRoot = ino === ROOT_INO
+  return {
+    type: TYPE_DIRECTORY,
+    flags: 0,
+    mode: isRoot ? 0o777 : 0o555,
+    uid: 0,
+    gid: 0,
+    atime: now,
+    mtime: now,
+    ctime: now,
+    nlink: 2,
+    length: 4096,
+    rdev: 0,
+    parent: ROOT_INO,
+    accessAcl: 0,
+    defaultAcl: 0,
+    tier: 0,
+  }
+}

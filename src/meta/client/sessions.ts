@@ -1,0 +1,135 @@
+/** The client's session: registered, kept alive, cleaned up after; and what a heartbeat brings along: a changed setting, fresh
+ *  limits (spec meta-model sections 15 and 16). */
+
+import { ENOENT, isErrno } from '../../base/errno.ts'
+import { causeText } from '../../base/fault.ts'
+import { TRASH_INO } from '../../base/ino.ts'
+import { parseFormat } from '../model/format.ts'
+import { getattr } from '../ops/attributes.ts'
+import { elect } from '../ops/counters.ts'
+import { initVolume } from '../ops/init-volume.ts'
+import { dropSession, putSession } from '../ops/session.ts'
+import { describeSession, processIsGone } from '../session.ts'
+
+import { ClientCore } from './core.ts'
+
+const SESSION_HEARTBEATS = 5
+/** heartbeat 0: the record stays for a year */
+const NEVER_SEC = 365 * 86400
+
+export class Sessions extends ClientCore {
+  #heartbeat: NodeJS.Timeout | undefined
+  #stopped = false
+
+  /** Registers this client and starts its heartbeat. Read-only clients have no session. */
+  async newSession(): Promise<void> {
+    if (this.config.readOnly) {
+      this.#beat()
+      return
+    }
+    await this.engine.prepare()
+    if (this.format.TrashDays > 0) await this.#ensureTrashRoot()
+    this.sid = await this.engine.allocate('nextSession', 1)
+    await this.#putSession(true)
+    this.log.info(`Create session ${this.sid} OK with version: ${this.config.version}`)
+    if (!this.config.noBackgroundJobs) {
+      // A process of this machine that was killed leaves its session to the next mount, not to the clock.
+      this.cleanStaleSessions().catch(error => this.log.warn(`clean up stale sessions: ${causeText(error)}`))
+    }
+    this.#beat()
+  }
+
+  /** Ends the session: its locks, its sustained nodes, its record. Safe to call without one. */
+  async closeSession(): Promise<void> {
+    this.#stopped = true
+    clearTimeout(this.#heartbeat)
+    if (this.sid === 0) return
+    await this.#cleanSession(this.sid)
+    this.sid = 0
+  }
+
+  /** Sessions whose time is over, or whose process on this machine is gone. */
+  async cleanStaleSessions(): Promise<void> {
+    const now = this.clock.now().sec
+    for await (const session of this.scan('sessions', {})) {
+      if (session.sid === this.sid) continue
+      if (session.expire >= now && !processIsGone(session.info)) continue
+      this.log.info(`clean up stale session ${session.sid}`)
+      await this.#cleanSession(session.sid)
+    }
+  }
+
+  /** May this client do a periodic job now? Only one client a period is told yes (spec section 16). */
+  async elect(name: Parameters<typeof elect>[0], periodSec: number): Promise<boolean> {
+    const result = await this.run('change', () => elect(name, this.clock.now().sec, periodSec))
+    return !isErrno(result) && result.elected
+  }
+
+  /** One heartbeat: expiry, setting, limits, stale sessions. */
+  async refresh(): Promise<void> {
+    if (this.sid !== 0) await this.#putSession(false)
+    const [json] = (await this.engine.gather([{ kind: 'format' }], 'look')) as [string | null]
+    if (!json) return this.hooks.onFatal?.('the volume is gone: its setting does not exist any more')
+    if (json !== this.formatJson) {
+      const format = parseFormat(json)
+      if (format.UUID !== this.format.UUID) return this.hooks.onFatal?.(`the volume was replaced: UUID ${format.UUID}`)
+      if ((format.MetaVersion ?? 0) > 1)
+        return this.hooks.onFatal?.(`the volume needs a newer client: MetaVersion ${format.MetaVersion}`)
+      this.formatJson = json
+      this.format = format
+      this.volume = this.volumeOf(format)
+      if (format.TrashDays > 0 && !this.config.readOnly) await this.#ensureTrashRoot()
+      this.hooks.onFormatChanged?.(format)
+    }
+    await this.limits.refresh(this.engine, this.format)
+    if (!this.config.noBackgroundJobs && this.sid !== 0 && this.config.heartbeatMs > 0) {
+      const periodSec = Math.floor((this.config.heartbeatMs / 1000) * 0.9)
+      if (await this.elect('lastCleanupSessions', periodSec)) await this.cleanStaleSessions()
+    }
+  }
+
+  /** A volume whose trash was switched on by somebody who did not make its directory. */
+  async #ensureTrashRoot(): Promise<void> {
+    const found = await this.driver.run('look', () => getattr(TRASH_INO))
+    if (found !== ENOENT) return
+    const json = this.formatJson
+    await this.run('change', () => initVolume(json, { isNew: false, trash: true, now: this.clock.now() }))
+  }
+
+  async #putSession(isNew: boolean): Promise<void> {
+    const beats =
+      this.config.heartbeatMs > 0 ? Math.ceil((this.config.heartbeatMs * SESSION_HEARTBEATS) / 1000) : NEVER_SEC
+    const expire = this.clock.now().sec + beats
+    if (!isNew) {
+      const [record] = (await this.engine.gather([{ kind: 'session', sid: this.sid }], 'look')) as [object | null]
+      if (record !== null) {
+        await this.run('change', () => putSession(this.sid, expire, null))
+        return
+      }
+    }
+    const { mountPoint, version, networkInterfaces } = this.config
+    const info = describeSession({
+      version,
+      mountPoint,
+      clock: this.clock,
+      ...(networkInterfaces ? { interfaces: networkInterfaces } : {}),
+    })
+    await this.run('change', () => putSession(this.sid, expire, Buffer.from(JSON.stringify(info))))
+  }
+
+  async #cleanSession(sid: number): Promise<void> {
+    for await (const { ino } of this.scan('sustained', { sid })) await this.releaseSustained(sid, ino)
+    await this.run('change', () => dropSession(sid))
+  }
+
+  #beat(): void {
+    if (this.#stopped || this.config.heartbeatMs <= 0) return
+    const pause = this.config.heartbeatMs * (0.95 + this.random() * 0.1)
+    this.#heartbeat = setTimeout(() => {
+      this.refresh()
+        .catch(error => this.log.warn(`heartbeat: ${causeText(error)}`))
+        .finally(() => this.#beat())
+    }, pause)
+    this.#heartbeat.unref()
+  }
+}
