@@ -3,7 +3,7 @@
  *      loses a name ─┬─ the trash takes it ──────────► entry in the hour directory, nlink as it was
  *                    ├─ has more names ──────────────► nlink − 1
  *                    ├─ a file, open in this client ─► nlink 0, sustained until the last close
- *                    └─ else ────────────────────────► node deleted; a file's data waits as a dead file
+ *                    └─ else ────────────────────────► node deleted; a file's data, if any, waits as a dead file
  *
  *  The entry itself, its directory's times and usage are the operation's own business. */
 
@@ -46,8 +46,8 @@ export function dropDirectory(volume: Volume, caller: Caller, place: Place, foun
   return { attr: { ...attr, nlink: 0, ctime: caller.now }, changes, effects: [] }
 }
 
-/** Anything but a directory loses one of its names. A round trip only where the trash takes a node with several names:
- *  is the same name there already? */
+/** Anything but a directory loses one of its names. A round trip only where the trash takes a node with several names
+ *  (is the same name there already?), and for a file of no length. */
 export function* dropName(volume: Volume, caller: Caller, place: Place, found: Dentry, removal: Removal): Asking<Loss> {
   const { ino, attr } = found
   const { now } = caller
@@ -78,10 +78,18 @@ export function* dropName(volume: Volume, caller: Caller, place: Place, found: D
   ]
   if (attr.parent === NO_INO) changes.push({ kind: 'delParents', ino })
   if (attr.type === TYPE_SYMLINK) changes.push({ kind: 'delSymlink', ino })
-  if (attr.type === TYPE_FILE) changes.push({ kind: 'deadFile', ino, length: attr.length, at: now.sec })
+  const hasData = attr.type === TYPE_FILE && (attr.length > 0 || (yield* hasChunks(ino)))
+  if (hasData) changes.push({ kind: 'deadFile', ino, length: attr.length, at: now.sec })
   changes.push(...chargeVolume(volume, attr, -spaceOf(attr), -1))
-  const effects: Effect[] = attr.type === TYPE_FILE ? [{ kind: 'deadFile', ino, length: attr.length }] : []
+  const effects: Effect[] = hasData ? [{ kind: 'deadFile', ino, length: attr.length }] : []
   return { attr: gone, changes, effects }
+}
+
+/** Asked of files that end at 0 only: one that was truncated still has its chunks. Most have none, and a record of
+ *  something to delete, and a second transaction to take it away, would double the cost of removing them. */
+function* hasChunks(ino: Ino): Asking<boolean> {
+  const [stored] = yield* gather({ kind: 'chunkIndexes', ino, from: 0, to: 2 ** 32 })
+  return stored.length > 0
 }
 
 interface Named {

@@ -17,7 +17,8 @@ import { dropName, type Removal } from './remove.ts'
 
 /** Returns the node as it is afterwards (nlink 0: that was its last name). EPERM (trash), EROFS, EISDIR for `.` and `..`,
  *  ENOENT, ENOTDIR, EACCES (X), ENOENT (name), EPERM, EACCES (W), EPERM (append-only, sticky, protected node), EISDIR.
- *  One round trip, one more for an ACL on the directory and for the trash of a node with several names. */
+ *  One round trip, one more for an ACL on the directory, for the trash of a node with several names, and for the last name
+ *  of an empty file. */
 export function* unlink(volume: Volume, caller: Caller, parent: Ino, name: Name, removal: Removal): Operation<Entry> {
   if (isTrashName(parent, name) || !mayTakeFrom(parent, caller)) return EPERM
   if (volume.readOnly) return EROFS

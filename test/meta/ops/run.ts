@@ -101,6 +101,8 @@ export class Facts {
         return this.#path(read.ino)
       case 'sustained':
         return false
+      case 'chunkIndexes':
+        return []
       default:
         return null
     }

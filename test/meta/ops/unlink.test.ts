@@ -48,6 +48,16 @@ test('the last name of a file takes the node along, and its data waits as a dead
   assert.deepEqual(gone.effects, [{ kind: 'deadFile', ino: 3, length: 5000 }])
 })
 
+test('a file without data leaves no dead file; one that was cut to 0 does', () => {
+  const facts = tree().entry(2, 'empty', 5, { length: 0 }).entry(2, 'cut', 6, { length: 0 })
+  facts.set({ kind: 'chunkIndexes', ino: ino(6), from: 0, to: 2 ** 32 }, [3])
+  const empty = unlinking(facts, { name: 'empty' })
+  assert.deepEqual([empty.changes.some(c => c.kind === 'deadFile'), empty.effects], [false, []])
+  const cut = unlinking(facts, { name: 'cut' })
+  assert.ok(cut.changes.some(c => c.kind === 'deadFile' && c.length === 0))
+  assert.deepEqual(cut.effects, [{ kind: 'deadFile', ino: 6, length: 0 }])
+})
+
 test('a symlink goes with its target, and leaves no dead file', () => {
   const gone = unlinking(tree().entry(2, 'link', 5, { type: 3, length: 4 }), { name: 'link' })
   assert.deepEqual(
