@@ -57,7 +57,7 @@ export class Writer {
         return undefined
       }
       case 'adjustDir':
-        return this.#adjustDir(change)
+        return this.#adjustDir(change, guards)
       case 'extendNode': {
         const { mtime, ctime } = change
         const times = [microsOf(mtime), microsOf(ctime), nanosOf(mtime), nanosOf(ctime)]
@@ -193,7 +193,9 @@ export class Writer {
     else this.#addOwnerQuota().run(type, key, space, inodes)
   }
 
-  #adjustDir({ ino, nlink, at }: Change & { kind: 'adjustDir' }): undefined | typeof REFUSED {
+  #adjustDir({ ino, nlink, at }: Change & { kind: 'adjustDir' }, guards: readonly Guard[]): undefined | typeof REFUSED {
+    // What was read proves that it is there, and an UPDATE that changes nothing would still write its page.
+    if (at === null && nlink === 0 && hasNode(guards, ino)) return undefined
     if (at === null) return changed(this.#adjustLinks().run(nlink, bindIno(ino)))
     const [micros, nanos] = [microsOf(at), nanosOf(at)]
     return changed(this.#adjustTimes().run(nlink, micros, micros, nanos, nanos, bindIno(ino)))
