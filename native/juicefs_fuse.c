@@ -8,6 +8,9 @@
 #define NAPI_VERSION 8
 #include <errno.h>
 #include <fcntl.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <node_api.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -143,6 +146,16 @@ static napi_value prepare_descriptor(napi_env env, napi_callback_info info) {
 static napi_value set_io_flusher(napi_env env, napi_callback_info info) {
   (void)info;
   return result_of(env, prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0));
+}
+
+/* trimMemory(): free memory that malloc keeps goes back to the system; 1 if there was any, 0 where malloc cannot (musl) */
+static napi_value trim_memory(napi_env env, napi_callback_info info) {
+  (void)info;
+#ifdef __GLIBC__
+  return number(env, malloc_trim(0));
+#else
+  return number(env, 0);
+#endif
 }
 
 /* raiseOpenFiles(wanted) -> the limit that was accepted; tries two thirds of it while the system refuses */
@@ -379,6 +392,7 @@ NAPI_MODULE_INIT() {
   offer(env, exports, "prepareDescriptor", prepare_descriptor, NULL);
   offer(env, exports, "setIoFlusher", set_io_flusher, NULL);
   offer(env, exports, "raiseOpenFiles", raise_open_files, NULL);
+  offer(env, exports, "trimMemory", trim_memory, NULL);
   offer(env, exports, "attach", attach, NULL);
   return exports;
 }

@@ -4,7 +4,10 @@
  *  is allocated; a mount that has just become idle allocates nothing and would keep a quarter of a gigabyte of dropped
  *  blocks for hours. So a few seconds after the last read or write the collector is run once: 5 ms with the small heap of
  *  most mounts (measured; a buffer cache of 300 MiB shrinks to nothing). A large heap is left alone, as the pause grows
- *  with it (100 ms for 170 MiB). */
+ *  with it (100 ms for 170 MiB).
+ *
+ *  What the collector frees, malloc keeps in its arenas, since it lies between what is still in use: a second after it, the
+ *  owner of the process is asked to give it back (`trim`). */
 
 import { getHeapStatistics, setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
@@ -13,14 +16,19 @@ const TICK_MS = 2000
 /** 6 to 8 seconds: after `block-cache.ts` has dropped what nobody read, else the collector would find it in use */
 const IDLE_TICKS = 4
 const MOST_HEAP_BYTES = 64 << 20
+/** V8 frees buffers on another thread after the collection */
+const TRIM_AFTER_MS = 1000
 
 export class IdleMemory {
+  readonly #trim: () => void
   readonly #collect: () => void
   #ticksIdle = 0
   #ticker: NodeJS.Timeout | undefined
+  #trimmer: NodeJS.Timeout | undefined
 
   /** `collect` is the collector; the tests' is another. */
-  constructor(collect: () => void = collectGarbage) {
+  constructor(trim: () => void, collect: () => void = collectGarbage) {
+    this.#trim = trim
     this.#collect = collect
   }
 
@@ -32,6 +40,7 @@ export class IdleMemory {
 
   close(): void {
     clearInterval(this.#ticker)
+    clearTimeout(this.#trimmer)
     this.#ticker = undefined
   }
 
@@ -39,6 +48,7 @@ export class IdleMemory {
     if (++this.#ticksIdle < IDLE_TICKS) return
     this.close()
     this.#collect()
+    this.#trimmer = setTimeout(this.#trim, TRIM_AFTER_MS).unref()
   }
 }
 

@@ -63,6 +63,8 @@ export interface ChunkOptions {
   readonly metrics: Metrics
   /** how to wait between attempts of a put; absent: by the machine's timer */
   readonly pause?: (ms: number) => Promise<unknown>
+  /** called when the client has become idle and dropped its buffers: memory may go back to the system; absent: it stays */
+  readonly trimMemory?: () => void
 }
 
 /** of `--buffer-size`, for blocks that were read */
@@ -102,7 +104,7 @@ class Chunks implements ChunkStore {
   readonly #memory: BlockCache
   readonly #disk: DiskCache | null
   readonly #fetcher: Fetcher
-  readonly #idle = new IdleMemory()
+  readonly #idle: IdleMemory
 
   constructor(options: ChunkOptions, objects: BlockObjects, disk: DiskCache | null, counters: CacheCounters) {
     const { blockBytes, bufferBytes, cache } = options
@@ -113,6 +115,7 @@ class Chunks implements ChunkStore {
     this.#cache = cache
     this.#objects = objects
     this.#disk = disk
+    this.#idle = new IdleMemory(options.trimMemory ?? (() => {}))
     this.#buffers = new WriteBuffers({ blockBytes, limitBytes: bufferBytes })
     this.#memory = new BlockCache({
       budgetBytes: () => {

@@ -15,6 +15,7 @@ import { Metrics } from '../base/metrics.ts'
 import type { Compression } from '../chunk/codec.ts'
 import { openChunks } from '../chunk/store.ts'
 import { mountFuse } from '../fuse/mount.ts'
+import { trimMemory } from '../fuse/native-addon.ts'
 import { FuseServer } from '../fuse/serve.ts'
 import { BackgroundJobs } from '../jobs/jobs.ts'
 import type { MetaClient } from '../meta/client.ts'
@@ -103,6 +104,7 @@ export async function startMount(
       random,
       log,
       metrics,
+      trimMemory,
     })
     undo.push(() => chunks.close())
     watchTransactions(meta, metrics)

@@ -19,6 +19,7 @@ export interface NativeFuse {
   prepareDescriptor(fd: number): number
   setIoFlusher(): number
   raiseOpenFiles(wanted: number): number
+  trimMemory(): number
   attach(
     fd: number,
     out: Buffer,
@@ -53,4 +54,10 @@ export function raiseLimits(openFiles: number): number | null {
   addon.setIoFlusher()
   const limit = addon.raiseOpenFiles(openFiles)
   return limit < 0 ? null : limit
+}
+
+/** Gives the memory that malloc keeps for later back to the system, where it can (glibc). A few milliseconds for hundreds
+ *  of MiB. */
+export function trimMemory(): void {
+  nativeFuse()?.trimMemory()
 }

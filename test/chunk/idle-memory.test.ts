@@ -5,9 +5,12 @@ import { IdleMemory } from '../../src/chunk/idle-memory.ts'
 
 describe('memory of an idle client', () => {
   it('the collector runs once, some seconds after the last use, and again only after another', t => {
-    t.mock.timers.enable({ apis: ['setInterval'] })
-    let runs = 0
-    const idle = new IdleMemory(() => runs++)
+    t.mock.timers.enable({ apis: ['setInterval', 'setTimeout'] })
+    let [runs, trims] = [0, 0]
+    const idle = new IdleMemory(
+      () => trims++,
+      () => runs++,
+    )
     idle.touch()
     t.mock.timers.tick(4000)
     idle.touch()
@@ -19,6 +22,8 @@ describe('memory of an idle client', () => {
     t.mock.timers.tick(8000)
     assert.equal(runs, 2)
     idle.close()
+    t.mock.timers.tick(60_000)
+    assert.equal(trims, 1, 'memory is trimmed after the first; the second was closed before')
   })
 })
 
