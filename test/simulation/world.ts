@@ -80,9 +80,9 @@ export class World {
     }
   }
 
-  /** Hours pass, but none while an operation is on its way twice. */
+  /** Hours pass, but an operation is on its way for minutes at most. */
   caller(): Caller {
-    this.#nowSec += this.random.below(5)
+    this.#nowSec += this.random.below(15)
     const now = { sec: this.#nowSec, nsec: this.random.below(1e9) }
     const uid = this.random.below(3)
     return uid === 0 ? systemCaller(now) : { uid: 0, gid: uid, gids: [uid], now, check: false }
