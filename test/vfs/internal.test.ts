@@ -75,13 +75,13 @@ async function ask(files: VirtualFiles, message: Buffer, pieces = 1): Promise<Bu
   return reply
 }
 
-function jsonOf(reply: Buffer): Record<string, never> {
+function jsonOf(reply: Buffer): Record<string, unknown> {
   let at = 0
   while (reply[at] === 0xfe) at += 17
   assert.equal(reply[at], 0xff)
   const length = reply.readUInt32BE(at + 1)
   assert.equal(reply.length, at + 5 + length)
-  return JSON.parse(reply.subarray(at + 5).toString('utf8')) as Record<string, never>
+  return JSON.parse(reply.subarray(at + 5).toString('utf8')) as Record<string, unknown>
 }
 
 describe('virtual files', () => {
