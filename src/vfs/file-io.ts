@@ -4,6 +4,7 @@
  *  says, whatever else is dirty, and the length is the greater of both. Where it does touch, everything is flushed first. */
 
 import { EACCES, EBADF, EFBIG, EINVAL, ENOENT, type Errno, isErrno } from '../base/errno.ts'
+import { causeText } from '../base/fault.ts'
 import type { Ino } from '../base/ino.ts'
 import { chain, isPromise, type Maybe } from '../base/maybe.ts'
 import type { Attr } from '../meta/model/attr.ts'
@@ -139,8 +140,17 @@ export class FileIo {
     )
   }
 
+  /** Before an end: everything written is named, and as durable as an fsync of each file would make it, since the
+   *  metadata will be. What fails is logged: nobody is there to be told. */
   async flushAll(): Promise<void> {
+    const { unsynced, meta, log } = this.#core
     await Promise.all(this.#dirty.all().map(file => file.flush()))
+    try {
+      await unsynced.syncAll()
+      await meta.sync()
+    } catch (error) {
+      log.error(`make everything durable: ${causeText(error)}`)
+    }
   }
 
   // ── bytes ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -326,7 +336,10 @@ export class FileIo {
     )
     return chain(part, result => {
       if (isErrno(result)) return done > 0 ? { copied: done } : result
-      if (result.copied > 0) this.#core.changed(target.ino, result.target)
+      if (result.copied > 0) {
+        this.#core.unsynced.share(source.ino, target.ino)
+        this.#core.changed(target.ino, result.target)
+      }
       const copied = done + result.copied
       return result.copied === 0 || copied === length ? { copied } : this.#copy(caller, source, target, length, copied)
     })
