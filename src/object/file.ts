@@ -58,12 +58,12 @@ export class FileStore implements ObjectStore {
   async put(key: string, body: Buffer): Promise<void> {
     const path = this.#path(key)
     try {
-      if (key.endsWith('/')) return await this.#makeDirectory(path)
+      if (key.endsWith('/')) return await this.#makeBelowRoot(path.slice(0, -1))
       try {
         await putFile(path, body)
       } catch (error) {
         if (codeOf(error) !== 'ENOENT') throw error
-        await this.#makeDirectory(dirname(path))
+        await this.#makeBelowRoot(dirname(path))
         await putFile(path, body)
       }
     } catch (error) {
@@ -112,7 +112,13 @@ export class FileStore implements ObjectStore {
     try {
       if (keys.length > SYNC_ONE_BY_ONE && (await syncFileSystem(this.#root))) return
       const paths = keys.map(key => this.#path(key))
-      await eachOf(paths, syncData)
+      const missing: string[] = []
+      await eachOf(paths, async path => void ((await syncData(path)) || missing.push(path)))
+      if (missing.length > 0) {
+        // An object deleted meanwhile has nothing left to sync; objects of a bucket that is away do.
+        await call<fs.Stats>(done => fs.stat(this.#root, done))
+        await eachOf(missing, async path => void (await syncData(path)))
+      }
       const directories = new Set(paths.map(path => dirname(path)))
       await eachOf([...directories], syncDirectory)
       await this.#syncNames([...directories])
@@ -129,6 +135,25 @@ export class FileStore implements ObjectStore {
       throw new Fault(`object key ${JSON.stringify(key)} is invalid`, { errno: EINVAL })
     }
     return this.#root + key
+  }
+
+  /** Makes what is missing below the root, never the root itself: where that is away for a while (moved, not mounted), a new
+   *  one would take objects that nobody finds when the old one is back. */
+  async #makeBelowRoot(path: string): Promise<void> {
+    const make = (): Promise<void> => call<void>(done => fs.mkdir(path, { mode: 0o777 }, done))
+    if (`${path}/` === this.#root) {
+      await call<fs.Stats>(done => fs.stat(path, done))
+      return
+    }
+    try {
+      await make().catch(async error => {
+        if (codeOf(error) !== 'ENOENT') throw error
+        await this.#makeBelowRoot(dirname(path))
+        await make()
+      })
+    } catch (error) {
+      if (codeOf(error) !== 'EEXIST') throw error
+    }
   }
 
   async #makeDirectory(path: string): Promise<void> {
@@ -191,23 +216,24 @@ async function readFully(fd: number, bytes: Buffer, offset: number): Promise<num
   return filled
 }
 
-/** An object deleted meanwhile has nothing left to sync. */
-async function syncData(path: string): Promise<void> {
-  await syncPath(path, fs.fdatasync)
+/** False where there is no such file. */
+async function syncData(path: string): Promise<boolean> {
+  return syncPath(path, fs.fdatasync)
 }
 async function syncDirectory(path: string): Promise<void> {
   await syncPath(path, fs.fsync)
 }
-async function syncPath(path: string, sync: (fd: number, done: fs.NoParamCallback) => void): Promise<void> {
+async function syncPath(path: string, sync: (fd: number, done: fs.NoParamCallback) => void): Promise<boolean> {
   let fd: number
   try {
     fd = await call<number>(done => fs.open(path, 'r', done))
   } catch (error) {
-    if (isMissing(error)) return
+    if (isMissing(error)) return false
     throw error
   }
   try {
     await call<void>(done => sync(fd, done))
+    return true
   } finally {
     fs.close(fd, ignore)
   }

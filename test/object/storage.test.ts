@@ -47,6 +47,21 @@ describe('files as objects', () => {
     assert.equal((await fs.stat(`${dir}/vol/chunks`)).mode & 0o777, 0o777 & ~process.umask())
   })
 
+  it('a bucket that is away is not made anew: puts and syncs fail until it is back', async () => {
+    const root = join(dir, 'away')
+    const store = new FileStore(root)
+    await store.create()
+    await store.put('vol/chunks/0/0/1_0_1', Buffer.from('x'))
+    await fs.rename(root, `${root}.moved`)
+    await assert.rejects(store.put('vol/chunks/0/0/2_0_1', Buffer.from('y')), Fault)
+    await assert.rejects(store.put('vol/chunks/9/9/2_0_1', Buffer.from('y')), Fault)
+    await assert.rejects(store.sync(['vol/chunks/0/0/1_0_1']), Fault)
+    await fs.rename(`${root}.moved`, root)
+    await store.put('vol/chunks/0/0/2_0_1', Buffer.from('y'))
+    await store.sync(['vol/chunks/0/0/1_0_1', 'vol/chunks/0/0/2_0_1', 'vol/chunks/0/0/3_0_1'])
+    assert.equal((await store.get('vol/chunks/0/0/1_0_1')).toString(), 'x')
+  })
+
   it('a put that fails leaves no temporary file and the old object', async () => {
     const root = join(dir, 'failed')
     const store = new FileStore(root)
@@ -60,6 +75,7 @@ describe('files as objects', () => {
 
   it('a name longer than a temporary file could carry is put all the same', async () => {
     const store = new FileStore(join(dir, 'long'))
+    await store.create()
     const key = 'k'.repeat(255)
     await store.put(key, Buffer.from('x'))
     assert.equal((await store.get(key)).toString(), 'x')
@@ -92,6 +108,7 @@ describe('files as objects', () => {
 
   it('a directory is no object, yet its key with a slash makes and removes it', async () => {
     const store = new FileStore(join(dir, 'dirs'))
+    await store.create()
     await store.put('testing/', Buffer.alloc(0))
     assert.equal((await store.head('testing/'))?.isDirectory, true)
     await assert.rejects(store.get('testing/'), /does not exist/)
@@ -110,6 +127,7 @@ describe('files as objects', () => {
 describe('making files durable', () => {
   it('syncs the data, the directory that names it, and each directory above it once', async t => {
     const root = join(dir, 'durable')
+    await fs.mkdir(root)
     const store = new FileStore(root)
     const synced: string[] = []
     const traced = (name: string, real: typeof callbacks.fsync) => (fd: number, done: callbacks.NoParamCallback) => {
