@@ -5,6 +5,7 @@
  *  look at the bytes, therefore the caller learns by `release` when nobody does any more. */
 
 import type { Clock } from '../base/clock.ts'
+import { EDQUOT, ENOSPC } from '../base/errno.ts'
 import { Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import { type Counter, exponentialBuckets, type Histogram, type Metrics } from '../base/metrics.ts'
@@ -14,6 +15,8 @@ import { type Block, objectKey } from './keys.ts'
 import { Slots } from './slots.ts'
 
 const SLOW_REQUEST_MS = 10_000
+/** of a put to a store that is full; space may just be on its way */
+const FULL_RETRIES = 2
 /** the storage class is part of the label for JuiceFS's dashboards */
 const LABELS = { GET: 'GET,STANDARD', PUT: 'PUT,STANDARD', DELETE: 'DELETE,' } as const
 type Method = keyof typeof LABELS
@@ -88,7 +91,7 @@ export class BlockObjects {
     return bytes
   }
 
-  /** Stores a block. Repeats up to `ioRetries` times with pauses of 1, 4, 9 … seconds, unless `stop` says that it is in
+  /** Stores a block. Repeats up to `ioRetries` times with pauses of 1, 4, 9 … seconds (a full store: twice), unless `stop` says that it is in
    *  vain. `release` is called once, when the bytes are borrowed no longer: just before the answer, or long after. */
   async put(
     block: Block,
@@ -127,13 +130,19 @@ export class BlockObjects {
         this.#bytes.add(body.length, LABELS.PUT)
         return
       } catch (error) {
-        if (attempt >= this.#o.ioRetries || stop()) throw error
+        if (attempt >= this.#retriesAfter(error) || stop()) throw error
         this.#o.log.warn(`put object ${key}: ${error instanceof Error ? error.message : error}, will try again`)
       } finally {
         this.#uploading--
         this.#uploads.leave()
       }
     }
+  }
+
+  /** A full store is told to the writer soon: waiting for minutes does not make room. */
+  #retriesAfter(error: unknown): number {
+    const isFull = error instanceof Fault && (error.errno === ENOSPC || error.errno === EDQUOT)
+    return isFull ? Math.min(FULL_RETRIES, this.#o.ioRetries) : this.#o.ioRetries
   }
 
   async #download(key: string, get: () => Promise<Buffer>): Promise<Buffer> {
