@@ -2,12 +2,14 @@
  *  The -wal file carries no locks, so a descriptor of our own does no harm; it stays open. SQLite never replaces the file
  *  while a connection is open, it only begins anew inside it. */
 
-import { close, fdatasync, open } from 'node:fs'
+import { close, fdatasync, fsync, open } from 'node:fs'
+import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { errnoOf } from '../../../base/errno.ts'
 import { Fault } from '../../../base/fault.ts'
 
 const fdatasyncAsync = promisify(fdatasync)
+const fsyncAsync = promisify(fsync)
 const openAsync = promisify(open)
 const closeAsync = promisify(close)
 
@@ -16,6 +18,9 @@ export class WalSync {
   #descriptor: number | null = null
   #running: Promise<void> | null = null
   #next: Promise<void> | null = null
+  /** A sync failed. The kernel tells that once and takes the pages for clean: a later sync would succeed over a log with a
+   *  hole, behind which a power cut loses everything. So from then on nothing is called durable. */
+  #lost: Fault | null = null
 
   constructor(databasePath: string) {
     this.#path = `${databasePath}-wal`
@@ -51,11 +56,28 @@ export class WalSync {
   }
 
   async #syncNow(): Promise<void> {
+    if (this.#lost) throw this.#lost
     try {
-      this.#descriptor ??= await openAsync(this.#path, 'r')
-      await fdatasyncAsync(this.#descriptor)
+      this.#descriptor ??= await this.#open()
     } catch (error) {
       throw new Fault(`sync ${this.#path}`, { errno: errnoOf(error), cause: error })
     }
+    try {
+      await fdatasyncAsync(this.#descriptor)
+    } catch (error) {
+      this.#lost = new Fault(`sync ${this.#path} (nothing can be made durable until the next mount)`, { cause: error })
+      throw this.#lost
+    }
+  }
+
+  /** The name of the file must be as durable as its bytes: SQLite syncs the directory only where it made the file itself. */
+  async #open(): Promise<number> {
+    const directory = await openAsync(dirname(this.#path), 'r')
+    try {
+      await fsyncAsync(directory)
+    } finally {
+      await closeAsync(directory)
+    }
+    return openAsync(this.#path, 'r')
   }
 }
