@@ -107,8 +107,11 @@ export class Driver {
   }
 
   #decide<T>(run: Run<T>, verdict: Verdict<T>): Maybe<T | Errno | typeof CONFLICT> {
-    if (isErrno(verdict)) return verdict
-    if (verdict.changes.length === 0) return this.#finish(verdict, [])
+    if (isErrno(verdict) || verdict.changes.length === 0) {
+      const answer = (): T | Errno => (isErrno(verdict) ? verdict : this.#finish(verdict, []))
+      const neighbours = run.intent === 'change' ? this.#engine.uncommitted?.() : undefined
+      return neighbours === undefined ? answer() : neighbours.then(answer)
+    }
     const { changes, resultOf } = mergeChanges(verdict.changes)
     const outcome = this.#engine.commit(guardsOf(run.reads, run.facts, changes), changes)
     if (outcome instanceof Promise) return outcome.then(late => this.#settle(run, verdict, changes, resultOf, late))

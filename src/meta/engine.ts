@@ -87,6 +87,9 @@ export interface Engine {
   ): Maybe<Page<Scans[K]['row']>>
   /** Reserves `count` ids and returns the first. Durable before it returns; wasted ids are fine. */
   allocate(counter: 'nextInode' | 'nextChunk' | 'nextSession' | 'nextTrash', count: number): Maybe<number>
+  /** Where facts may have been gathered from changes of neighbours that are applied but not committed: a promise of that
+   *  commit. A verdict that changes nothing itself, an errno above all, waits for it: it may rest on what is rolled back. */
+  uncommitted?(): Promise<void> | undefined
   /** Resolves when everything committed so far survives a power cut. */
   sync(): Promise<void>
   close(): Maybe<void>

@@ -9,7 +9,7 @@ import { getattr } from '../ops/attributes.ts'
 import { elect } from '../ops/counters.ts'
 import { initVolume } from '../ops/init-volume.ts'
 import { dropSession, putSession } from '../ops/session.ts'
-import { describeSession, processIsGone } from '../session.ts'
+import { describeSession, processIsGone, sessionVersion } from '../session.ts'
 
 import { ClientCore } from './core.ts'
 
@@ -31,7 +31,7 @@ export class Sessions extends ClientCore {
     if (this.format.TrashDays > 0) await this.#ensureTrashRoot()
     this.sid = await this.engine.allocate('nextSession', 1)
     await this.#putSession(true)
-    this.log.info(`Create session ${this.sid} OK with version: ${this.config.version}`)
+    this.log.info(`Create session ${this.sid} OK with version: ${sessionVersion(this.config.version)}`)
     if (!this.config.noBackgroundJobs) {
       // A process of this machine that was killed leaves its session to the next mount, not to the clock.
       this.cleanStaleSessions().catch(error => this.log.warn(`clean up stale sessions: ${causeText(error)}`))

@@ -2,11 +2,13 @@
 
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, it } from 'node:test'
+import { EEXIST, ENOENT } from '../../../src/base/errno.ts'
 import { Fault } from '../../../src/base/fault.ts'
 import { ROOT_INO } from '../../../src/base/ino.ts'
 import { isPromise } from '../../../src/base/maybe.ts'
+import { Driver } from '../../../src/meta/driver.ts'
 import type { SqliteEngine } from '../../../src/meta/engine/sqlite/engine.ts'
-import { type Change, counter, dentry, node } from '../../../src/meta/facts.ts'
+import { type Change, counter, dentry, gather, node, type Operation } from '../../../src/meta/facts.ts'
 import { attrOf, directory, formatted, guards, inoOf, read, Volume, write } from './harness.ts'
 
 describe('shared transactions of the SQLite engine', () => {
@@ -29,6 +31,31 @@ describe('shared transactions of the SQLite engine', () => {
 
   it('answers a look at once when nothing is being written', () => {
     assert.ok(!isPromise(engine.gather([node(ROOT_INO)], 'look')))
+  })
+
+  it('lets a verdict without changes wait for the commit of what it may have seen', async () => {
+    const driver = new Driver(engine, { random: Math.random, onEffect: () => undefined })
+    const order: string[] = []
+    const written = write(engine, ...newFile(2)).then(() => order.push('committed'))
+    const refused = driver.run('change', function* (): Operation<undefined> {
+      const [found] = yield* gather(dentry(ROOT_INO, 'f2'))
+      return found ? EEXIST : ENOENT
+    })
+    assert.ok(isPromise(refused), 'the name it saw is not committed yet')
+    assert.equal(await refused, EEXIST)
+    order.push('refused')
+    await written
+    assert.deepEqual(order, ['committed', 'refused'])
+    await engine.sync()
+    assert.ok(
+      !isPromise(
+        driver.run('change', function* (): Operation<undefined> {
+          yield* gather(dentry(ROOT_INO, 'nobody'))
+          return ENOENT
+        }),
+      ),
+      'with nobody else writing it is answered at once',
+    )
   })
 
   it('shows nobody what is not committed', async () => {

@@ -189,6 +189,10 @@ export class SqliteEngine implements Engine {
     return value - count + firstIsAfter
   }
 
+  uncommitted(): Promise<void> | undefined {
+    return this.#changes > 0 && this.#transactions.isOpen ? this.#transactions.committed() : undefined
+  }
+
   async sync(): Promise<void> {
     if (!this.#isWal || this.#readOnly) return // without WAL, SQLite has synced every commit
     await this.#walSync.sync()
