@@ -34,12 +34,13 @@ import { DIRECTORY_NAMES, FILE_NAMES, type World } from './world.ts'
 /** how often each thing is done */
 const WEIGHTS = {
   lookup: 8,
+  wander: 4,
   create: 12,
   mkdir: 8,
   symlink: 2,
   link: 8,
-  unlink: 10,
-  rmdir: 7,
+  unlink: 16,
+  rmdir: 12,
   rename: 14,
   write: 12,
   truncate: 5,
@@ -133,6 +134,10 @@ export class Client {
     return found
   }
 
+  async wander() {
+    this.world.wander()
+  }
+
   create() {
     return this.#make(TYPE_FILE, this.#fileName(), this.world.random.oneIn(2))
   }
@@ -161,7 +166,8 @@ export class Client {
   }
 
   async unlink() {
-    const [caller, parent, name] = [this.world.caller(), this.#directory(), this.#fileName()]
+    const [caller, parent] = [this.world.caller(), this.#directory()]
+    const name = this.#listed(parent, false) ?? this.#fileName()
     return await this.remove(caller, parent, name, await this.#removal(caller))
   }
 
@@ -172,7 +178,8 @@ export class Client {
   }
 
   async rmdir() {
-    const [caller, parent, name] = [this.world.caller(), this.#directory(), this.#directoryName()]
+    const [caller, parent] = [this.world.caller(), this.#directory()]
+    const name = this.#listed(parent, true) ?? this.#directoryName()
     const removal = await this.#removal(caller)
     return await this.change(() => rmdir(this.world.volume, caller, parent, name, removal), parent)
   }
@@ -181,15 +188,15 @@ export class Client {
     const { random, options, volume } = this.world
     const flags = random.pick([0, 0, 0, 1, 2])
     const parent = this.#directory()
-    let from = { parent, name: this.#fileName() }
+    let from = { parent, name: this.#listed(parent, false) ?? this.#fileName() }
     let to = { parent: this.#directory(), name: this.#fileName() }
     if (options.quota) {
       if (random.oneIn(2)) {
-        from = { parent, name: this.#directoryName() }
+        from = { parent, name: this.#listed(parent, true) ?? this.#directoryName() }
         to = { parent, name: this.#directoryName() }
       }
     } else if (random.below(3) > 0) {
-      from = { ...from, name: this.#directoryName() }
+      from = { parent, name: this.#listed(parent, true) ?? this.#directoryName() }
       to = { ...to, name: random.oneIn(5) ? this.#fileName() : this.#directoryName() }
     }
     const caller = this.world.caller()
@@ -354,6 +361,10 @@ export class Client {
   }
   file(): Ino {
     return this.world.files.pick(this.world.random)
+  }
+  /** A name that is there now, three times in four. */
+  #listed(parent: Ino, isDirectory: boolean): string | undefined {
+    return this.world.random.oneIn(4) ? undefined : this.world.nameIn(parent, isDirectory)
   }
   #fileName(): string {
     return this.world.random.skewed(FILE_NAMES)

@@ -1,14 +1,15 @@
 /** What the simulated clients share beside the metadata: the object store, the clock, the names they fight for. */
 
 import { assert } from '../../src/base/assert.ts'
-import { type Ino, ROOT_INO, TRASH_INO } from '../../src/base/ino.ts'
+import { ENOSPC } from '../../src/base/errno.ts'
+import { type Ino, isTrash, ROOT_INO, TRASH_INO } from '../../src/base/ino.ts'
 import { isPromise } from '../../src/base/maybe.ts'
 import { checkVolume } from '../../src/meta/check.ts'
 import { Driver } from '../../src/meta/driver.ts'
 import type { MemoryEngine } from '../../src/meta/engine/memory.ts'
 import type { ScanKind, Scans } from '../../src/meta/engine.ts'
-import { QUOTA_DIR, QUOTA_USER } from '../../src/meta/facts.ts'
-import { spaceOf, TYPE_DIRECTORY } from '../../src/meta/model/attr.ts'
+import { counter, QUOTA_DIR, QUOTA_USER } from '../../src/meta/facts.ts'
+import { spaceOf, TYPE_DIRECTORY, TYPE_FILE } from '../../src/meta/model/attr.ts'
 import { type Caller, systemCaller } from '../../src/meta/model/caller.ts'
 import type { Volume } from '../../src/meta/model/volume.ts'
 import { initVolume } from '../../src/meta/ops/init-volume.ts'
@@ -38,6 +39,7 @@ class Known {
 }
 
 const KNOWN = 6
+const MAX_INODES = 150
 const NO_SUCH_INO = 1e9 as Ino
 
 export interface WorldOptions {
@@ -75,7 +77,8 @@ export class World {
         hasDirQuotas: options.quota,
         userGroup: true,
         isQuotaDir: ino => ino === this.quotaDir,
-        refuses: () => undefined,
+        refuses: ({ inodes, onlyDirectories }) =>
+          inodes > 0 && !onlyDirectories && this.#isFull() ? ENOSPC : undefined,
       },
     }
   }
@@ -90,6 +93,27 @@ export class World {
 
   get nowSec(): number {
     return this.#nowSec
+  }
+
+  /** A small volume is looked at quickly, and its clients meet often. */
+  #isFull(): boolean {
+    const facts = this.engine.gather([counter('totalInodes')], 'look')
+    return !isPromise(facts) && (facts[0] as number) >= MAX_INODES
+  }
+
+  /** Any entry of a directory, of the kind that is wanted. */
+  nameIn(parent: Ino, isDirectory: boolean): string | undefined {
+    const entries = this.#all('entries', { parent, attrs: false })
+    const fitting = entries.filter(({ type }) => (type === TYPE_DIRECTORY) === isDirectory)
+    return fitting.length > 0 ? this.random.pick(fitting).name : undefined
+  }
+
+  /** Somebody comes upon any file or directory: else those that all have forgotten would fill the volume. */
+  wander(): void {
+    const { ino, attr } = this.random.pick(this.#all('nodes', {}))
+    if (isTrash(ino)) return
+    if (attr.type === TYPE_DIRECTORY) this.directories.add(ino)
+    else if (attr.type === TYPE_FILE) this.files.add(ino)
   }
 
   /** A formatted volume with a directory or two. */
