@@ -13,6 +13,7 @@ import type { Entry, NewNode } from '../meta.ts'
 import { type Attr, TYPE_DIRECTORY } from '../model/attr.ts'
 import { type Caller, systemCaller } from '../model/caller.ts'
 import { access, getattr, touchAtime } from '../ops/attributes.ts'
+import { topDirectory } from '../ops/init-volume.ts'
 import { link } from '../ops/link.ts'
 import { lookup } from '../ops/lookup.ts'
 import { make } from '../ops/make.ts'
@@ -118,10 +119,11 @@ export class Names extends Sessions {
     return this.#entries(ino, after, limit, attrs)
   }
 
+  /** A root that the engine cannot show still mounts (spec section 18): an empty-looking directory instead of an error. */
   #seen(ino: Ino, attr: Attr | Errno): Attr | Errno {
     if (isErrno(attr)) {
       return attr === ENOENT && (ino === ROOT_INO || ino === TRASH_INO)
-        ? syntheticDirectory(ino, this.clock.now())
+        ? topDirectory(ino === ROOT_INO ? 0o777 : 0o555, this.clock.now())
         : attr
     }
     this.openFiles.seen(ino, attr)
@@ -217,27 +219,5 @@ export class Names extends Sessions {
         return { space: totals.size, inodes: totals.files + totals.dirs }
       })
     })
-  }
-}
-
-/** A root that the engine cannot show still mounts (spec section 18): an empty-looking directory instead of an error. */
-function syntheticDirectory(ino: Ino, now: Time): Attr {
-  const isRoot = ino === ROOT_INO
-  return {
-    type: TYPE_DIRECTORY,
-    flags: 0,
-    mode: isRoot ? 0o777 : 0o555,
-    uid: 0,
-    gid: 0,
-    atime: now,
-    mtime: now,
-    ctime: now,
-    nlink: 2,
-    length: 4096,
-    rdev: 0,
-    parent: ROOT_INO,
-    accessAcl: 0,
-    defaultAcl: 0,
-    tier: 0,
   }
 }

@@ -28,8 +28,8 @@ export function* initVolume(
   return done(undefined, changes)
 }
 
-/** Both the root and the trash have the root as their parent, and neither counts in the volume's usage. */
-const topDirectory = (mode: number, now: Time): Attr => ({
+/** A fresh root or trash root: both have the root as their parent, and neither counts in the volume's usage. */
+export const topDirectory = (mode: number, now: Time): Attr => ({
   type: TYPE_DIRECTORY,
   flags: 0,
   mode,
