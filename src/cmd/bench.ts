@@ -4,12 +4,13 @@
  *  on one reused buffer and reports when it began and ended by the system-wide monotonic clock. */
 
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, rmSync, statSync } from 'node:fs'
+import { rmSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { type JuiceStats, juiceRows, renderReport, type Sample, type Timings } from './bench-report.ts'
 import { BenchThreads, type Phase } from './bench-threads.ts'
 import { CommandError, messageOf } from './exit.ts'
 import type { Options } from './flags.ts'
+import { makeDirectory } from './paths.ts'
 import { withBar } from './progress.ts'
 import { parseStats, readInternal } from './running-mount.ts'
 import { log as terminalLog } from './terminal-log.ts'
@@ -39,7 +40,7 @@ export async function run(options: Options, [path = '']: readonly string[]): Pro
   const small = shapeOf(smallBytes, blockBytes)
 
   const directory = join(resolve(path), `__juicefs_benchmark_${process.hrtime.bigint() + wallOffsetNs()}__`)
-  mkdirSync(directory, { recursive: true, mode: 0o777 })
+  makeDirectory(directory)
   const pool = new BenchThreads(directory, threads)
   const timings: Timings = {}
   try {

@@ -1,13 +1,14 @@
 /** Is this a place to mount on? Makes the directory, takes a dead mount away, refuses what would surprise. */
 
-import { accessSync, constants, mkdirSync } from 'node:fs'
+import { accessSync, constants } from 'node:fs'
 import { stat } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf } from '../base/call.ts'
 import type { Log } from '../base/log.ts'
 import { CommandError, messageOf } from './exit.ts'
 import { FUSE_TYPE, mountAt } from './mount-table.ts'
-import { canonicalPath } from './paths.ts'
+import { canonicalPath, makeDirectory } from './paths.ts'
 import { unmountPath } from './unmount.ts'
 
 /** a mount whose server hangs does not answer stat(2); a descriptor handed down is no path */
@@ -36,7 +37,7 @@ export async function prepareMountPoint(
     }
   }
   try {
-    mkdirSync(mountPoint, { recursive: true, mode: 0o777 })
+    makeDirectory(mountPoint)
     mountPoint = canonical(path)
     if (!(await stat(mountPoint)).isDirectory()) throw new CommandError(`"${mountPoint}" is not a directory`)
   } catch (error) {
@@ -68,7 +69,7 @@ function canonical(path: string): string {
 
 function makeParents(path: string): string {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o777 })
+    makeDirectory(resolve(path))
     return canonicalPath(path)
   } catch (error) {
     throw new CommandError(`create "${path}": ${messageOf(error)}`)

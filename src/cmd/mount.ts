@@ -9,7 +9,7 @@
  *         ▼ exit 0 | 1                   ▼ serves */
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -20,7 +20,7 @@ import type { DaemonNews, DaemonOrder } from './mount-daemon.ts'
 import { prepareMountPoint } from './mount-point.ts'
 import { type MountSettings, mountSettings } from './mount-settings.ts'
 import { mountAt } from './mount-table.ts'
-import { isInside } from './paths.ts'
+import { isInside, makeDirectory } from './paths.ts'
 import { logTaste, log as terminalLog } from './terminal-log.ts'
 import { unmountPath } from './unmount.ts'
 
@@ -71,17 +71,17 @@ async function startInBackground(order: DaemonOrder, logFile: string): Promise<n
   const timeoutSec = Number(process.env.JFS_MOUNT_TIMEOUT) || DEFAULT_TIMEOUT_SEC
   log.info(`Meta address: ${maskPassword(metaUrl)}`)
   const child = spawnDaemon(order, logFile)
-  const dots = setInterval(() => process.stdout.write('.'), DOT_MS)
-  let hasDots = false
-  const dotted = setTimeout(() => {
-    hasDots = true
+  let dots = 0
+  const timer = setInterval(() => {
+    dots++
+    process.stdout.write('.')
   }, DOT_MS)
   try {
     const news = await Promise.race([
       outcomeOf(child, order, store => log.info(`Data use ${store}`)),
       timeout(timeoutSec * 1000),
     ])
-    if (hasDots) process.stdout.write('\n')
+    if (dots > 0) process.stdout.write('\n')
     const hint = `please check the log ("${logFile}") or re-mount in foreground`
     if (news === null) {
       await giveUp(child, mountPoint)
@@ -95,15 +95,14 @@ async function startInBackground(order: DaemonOrder, logFile: string): Promise<n
     child.unref()
     return 0
   } finally {
-    clearInterval(dots)
-    clearTimeout(dotted)
+    clearInterval(timer)
   }
 }
 
 function spawnDaemon({ title, settings }: DaemonOrder, logFile: string): ChildProcess {
   let fd: number
   try {
-    mkdirSync(dirname(logFile), { recursive: true })
+    makeDirectory(dirname(logFile))
     fd = openSync(logFile, 'a', 0o644)
   } catch (error) {
     throw new CommandError(`log file ${logFile}: ${messageOf(error)}`)

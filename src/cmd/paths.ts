@@ -1,7 +1,21 @@
 /** Paths as the kernel sees them. */
 
-import { realpathSync } from 'node:fs'
+import { mkdirSync, realpathSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
+import { codeOf } from '../base/call.ts'
+
+/** Makes a directory and those above it. Not by `recursive`: Node repeats that forever where a file system refuses with ENOENT,
+ *  as /proc does. Throws the error of mkdir(2); an existing directory is fine. */
+export function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, 0o777)
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return
+    if (codeOf(error) !== 'ENOENT' || dirname(path) === path) throw error
+    makeDirectory(dirname(path))
+    mkdirSync(path, 0o777)
+  }
+}
 
 /** Absolute and without symbolic links in its directories. The last part is left alone: asking a dead mount anything fails, and
  *  it may not exist yet. */

@@ -7,8 +7,8 @@
 import { hostname } from 'node:os'
 import { nameFromText } from '../base/bytes.ts'
 import { SystemClock } from '../base/clock.ts'
-import { errnoText, isErrno } from '../base/errno.ts'
-import { Fault } from '../base/fault.ts'
+import { ENOENT, EROFS, errnoText, isErrno } from '../base/errno.ts'
+import { causeText, Fault } from '../base/fault.ts'
 import { type Ino, ROOT_INO } from '../base/ino.ts'
 import type { Log } from '../base/log.ts'
 import { Metrics } from '../base/metrics.ts'
@@ -187,6 +187,8 @@ export async function startMount(
       await unmount().catch(() => undefined)
       throw error
     }
+    // Not only at the next heartbeat: what a client that was killed on this machine left open is let go now.
+    if (sweeps) meta.cleanStaleSessions().catch(error => log.warn(`clean up stale sessions: ${causeText(error)}`))
     return {
       volumeName: format.Name,
       ended: server.closed,
@@ -230,10 +232,13 @@ async function rootOf(meta: MetaClient, subdir: string): Promise<Ino> {
     const caller = systemCaller(new SystemClock().now())
     const name = nameFromText(part)
     let entry = await meta.lookup(caller, ino, name)
-    if (isErrno(entry)) {
+    if (entry === ENOENT && !meta.config.readOnly) {
       entry = await meta.make(caller, ino, name, { type: TYPE_DIRECTORY, mode: 0o777, umask: 0, rdev: 0, target: '' })
     }
-    if (isErrno(entry)) throw new Fault(`--subdir ${subdir}: ${part}: ${errnoText(entry)}`, { errno: entry })
+    if (isErrno(entry)) {
+      const errno = entry === ENOENT ? EROFS : entry
+      throw new Fault(`--subdir ${subdir}: ${part}: ${errnoText(errno)}`, { errno })
+    }
     if (entry.attr.type !== TYPE_DIRECTORY) throw new CommandError(`--subdir ${subdir}: ${part} is not a directory`)
     ino = entry.ino
   }
