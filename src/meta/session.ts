@@ -65,8 +65,14 @@ export function processIsGone(info: Buffer | null): boolean {
     const here = machine()
     if (here.BootID === undefined || session.BootID !== here.BootID || session.PidNamespace !== here.PidNamespace)
       return false
-    return !existsSync(`/proc/${session.ProcessID}`)
+    return isDead(session.ProcessID)
   } catch {
     return false // an unreadable record expires by its time
   }
+}
+
+/** A zombie is dead: in a container nobody may ever collect it. */
+function isDead(pid: number): boolean {
+  if (!existsSync(`/proc/${pid}`)) return true
+  return /^\d+ \(.*\) [ZX] /s.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
 }
