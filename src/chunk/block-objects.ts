@@ -5,7 +5,7 @@
  *  look at the bytes, therefore the caller learns by `release` when nobody does any more. */
 
 import type { Clock } from '../base/clock.ts'
-import { EDQUOT, ENOSPC } from '../base/errno.ts'
+import { EDQUOT, ENOENT, ENOSPC } from '../base/errno.ts'
 import { Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import { type Counter, exponentialBuckets, type Histogram, type Metrics } from '../base/metrics.ts'
@@ -70,7 +70,7 @@ export class BlockObjects {
     return objectKey(block, this.#o.hashPrefix)
   }
 
-  /** The whole plain block, exactly its length; the buffer is the caller's. One attempt. */
+  /** The whole plain block, exactly its length, frozen. One attempt. */
   async get(block: Block): Promise<Buffer> {
     const key = this.key(block)
     const body = await this.#download(key, () => this.#o.store.get(key))
@@ -115,8 +115,21 @@ export class BlockObjects {
     await this.#request('DELETE', key, this.#o.putTimeoutMs, () => this.#o.store.delete(key), null)
   }
 
+  /** Makes stored blocks durable. Repeated, as a put is, only while the store is not there (ENOENT): of a failed write-back
+   *  the kernel tells once, and a second attempt would prove nothing. */
   async sync(blocks: readonly Block[]): Promise<void> {
-    if (blocks.length > 0) await this.#o.store.sync?.(blocks.map(block => this.key(block)))
+    const { store, ioRetries, pause, log } = this.#o
+    if (blocks.length === 0 || store.sync === undefined) return
+    const keys = blocks.map(block => this.key(block))
+    for (let attempt = 0; ; attempt++) {
+      if (attempt > 0) await pause(attempt * attempt * 1000)
+      try {
+        return await store.sync(keys)
+      } catch (error) {
+        if (attempt >= ioRetries || !(error instanceof Fault) || error.errno !== ENOENT) throw error
+        log.warn(`${error.message}, will try again`)
+      }
+    }
   }
 
   async #putWithRetries(key: string, body: Buffer, stop: () => boolean, abandoned: Promise<unknown>[]): Promise<void> {

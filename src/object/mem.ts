@@ -1,4 +1,5 @@
-/** Objects in this process's memory (storage `mem`): lost at exit, for tests and trials. */
+/** Objects in this process's memory (storage `mem`): lost at exit, for tests and trials. A get gives views: bytes that are
+ *  stored are never written again. */
 
 import type { Clock } from '../base/clock.ts'
 import { type ObjectInfo, ObjectMissing, type ObjectStore } from './store.ts'
@@ -18,7 +19,7 @@ export class MemStore implements ObjectStore {
     const object = this.#objects.get(key)
     if (!object) throw new ObjectMissing(key)
     const { offset, length } = range ?? { offset: 0, length: object.bytes.length }
-    return Buffer.from(object.bytes.subarray(offset, offset + length))
+    return object.bytes.subarray(offset, offset + length)
   }
 
   async put(key: string, body: Buffer): Promise<void> {

@@ -26,7 +26,8 @@ export interface ObjectStore {
   readonly description: string
   /** what the store can take, so that callers need not guess */
   readonly limits: { readonly rangeReads: boolean; readonly maxListPage: number }
-  /** The whole object, or `length` bytes from `offset` (fewer where it ends). The buffer is the caller's. Throws ObjectMissing. */
+  /** The whole object, or `length` bytes from `offset` (fewer where it ends). Throws ObjectMissing. The bytes are frozen: they may
+   *  be the store's own, and stay as they are for as long as anybody looks at them. */
   get(key: string, range?: { readonly offset: number; readonly length: number }): Promise<Buffer>
   /** Visible all at once, readable at once. `body` is borrowed until the promise settles. */
   put(key: string, body: Buffer): Promise<void>
