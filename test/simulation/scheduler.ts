@@ -32,6 +32,11 @@ export class Scheduler {
     this.#random = random
   }
 
+  /** steps that could be next */
+  get waiting(): number {
+    return this.#steps.length
+  }
+
   /** Does `work` when it is picked. */
   later<T>(client: number, work: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
