@@ -60,11 +60,11 @@ export async function run(options: Options, [metaUrl = '', name = '']: readonly 
     log.info(`Data use ${store.description}`)
     await proveStorage(store, log)
     if (!old) await refuseOccupied(store)
-    engine ??= await openEngine(url, { log: { ...log, info: () => undefined } })
-    await engine.prepare()
     if (!old) await putUuid(store, wanted.UUID)
     let stored: Format
     try {
+      engine ??= await openEngine(url, { log: { ...log, info: () => undefined } })
+      await engine.prepare()
       stored = await storeSetting(engine, wanted, { isNew: !old })
     } catch (error) {
       if (!old)

@@ -160,10 +160,12 @@ describe('format', () => {
     writeFileSync(join(dir, 'bucket'), 'a file, not a directory')
     const ran = cli(['format', '--bucket', join(dir, 'bucket'), url, 'myvol'], { JFS_NO_CHECK_OBJECT_STORAGE: '1' })
     assert.equal(ran.status, 1)
+    assert.deepEqual(readdirSync(dir), ['bucket'])
     mkdirSync(join(dir, 'b/myvol'), { recursive: true })
     writeFileSync(join(dir, 'b/myvol/something'), 'x')
     assert.equal(cli(['format', '--bucket', join(dir, 'b'), url, 'myvol']).status, 1)
-    assert.ok(!existsSync(join(dir, 'b/myvol/juicefs_uuid')))
+    assert.deepEqual(readdirSync(join(dir, 'b/myvol')), ['something'])
+    assert.ok(!existsSync(join(dir, 'meta.db')))
   })
 })
 
