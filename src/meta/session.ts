@@ -71,8 +71,10 @@ export function processIsGone(info: Buffer | null): boolean {
   }
 }
 
-/** A zombie is dead: in a container nobody may ever collect it. */
+/** A zombie has let go of everything, and stays one for ever where nobody reaps it: in a container without an init. */
 function isDead(pid: number): boolean {
   if (!existsSync(`/proc/${pid}`)) return true
-  return /^\d+ \(.*\) [ZX] /s.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+  const state = stat[stat.lastIndexOf(')') + 2]
+  return state === 'Z' || state === 'X'
 }
