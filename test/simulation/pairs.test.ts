@@ -30,11 +30,14 @@ import { Scheduler, SteppedEngine } from './scheduler.ts'
 
 const ino = (n: number): Ino => n as Ino
 /** / ─┬─ A ─┬─ x/         empty
+ *     │     ├─ v/p/
  *     │     ├─ f          also B/g
  *     │     └─ h          open in both sessions
  *     └─ B ─┬─ y/  e/     empty
+ *           ├─ w/q/
  *           └─ g          */
-const [A, B, X, Y, E, F, H] = [10, 11, 12, 13, 14, 20, 21].map(ino) as [Ino, Ino, Ino, Ino, Ino, Ino, Ino]
+const [A, B, X, Y, E, F, H] = [ino(10), ino(11), ino(12), ino(13), ino(14), ino(20), ino(21)]
+const [V, P, W, Q] = [ino(15), ino(16), ino(17), ino(18)]
 const HOUR = ino(TRASH_INO + 1)
 
 const caller: Caller = systemCaller({ sec: 1_795_244_500, nsec: 0 })
@@ -73,6 +76,8 @@ const DEEDS: Readonly<Record<string, Deed>> = {
   'rmdir B/e': me => rmdir(volume, caller, B, 'e', removal(NO_INO, me)),
   'rename A/x to B/y/x': move([A, 'x'], [Y, 'x']),
   'rename B/y to A/x/y': move([B, 'y'], [X, 'y']),
+  'rename A/v to B/w/q/v': move([A, 'v'], [Q, 'v']),
+  'rename B/w to A/v/p/w': move([B, 'w'], [P, 'w']),
   'rename A/x over B/e': move([A, 'x'], [B, 'e']),
   'rename A/h over A/f': move([A, 'h'], [A, 'f']),
   'rename A/f over B/g, its other name': move([A, 'f'], [B, 'g']),
@@ -118,6 +123,10 @@ async function freshVolume(): Promise<MemoryEngine> {
     [A, 'x', X],
     [B, 'y', Y],
     [B, 'e', E],
+    [A, 'v', V],
+    [V, 'p', P],
+    [B, 'w', W],
+    [W, 'q', Q],
   ] as const) {
     await put(parent, name, node, TYPE_DIRECTORY)
   }
