@@ -2,7 +2,7 @@
  *  The -wal file carries no locks, so a descriptor of our own does no harm; it stays open. SQLite never replaces the file
  *  while a connection is open, it only begins anew inside it. */
 
-import { close, fdatasync, fsync, open } from 'node:fs'
+import { close, fdatasync, fsync, open, realpathSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { errnoOf } from '../../../base/errno.ts'
@@ -22,8 +22,9 @@ export class WalSync {
    *  hole, behind which a power cut loses everything. So from then on nothing is called durable. */
   #lost: Fault | null = null
 
+  /** of a database that exists */
   constructor(databasePath: string) {
-    this.#path = `${databasePath}-wal`
+    this.#path = `${realpathSync(databasePath)}-wal` // SQLite follows a symbolic link, too, and writes beside its target
   }
 
   /** Resolves when everything that was committed before the call survives a power cut. */
