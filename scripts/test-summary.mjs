@@ -31,4 +31,6 @@ if (import.meta.main) {
   const reasons = new Map()
   for (const { why } of tests.filter(test => test.state === 'skipped')) reasons.set(why, (reasons.get(why) ?? 0) + 1)
   for (const [why, times] of reasons) console.log(`skipped ${times}: ${why || 'no reason given'}`)
+  const all = state => tests.filter(test => test.state === state).length
+  console.log(`${all('passed')} passed, ${all('failed')} failed, ${all('skipped')} skipped`)
 }

@@ -9,6 +9,10 @@ case " $wanted " in
   *" judges "*) [ -f scripts/setup-judges.sh ] && { sh scripts/setup-judges.sh || echo "test: the judges could not all be set up"; } ;;
 esac
 
+# Steps of the race simulation, shared by its runs.
+: "${SIM_STEPS:=100000}"
+export SIM_STEPS
+
 node=node_modules/.bin/node
 [ -x "$node" ] || node=node
 results=$(mktemp -d)
