@@ -1,16 +1,17 @@
 /** kill -9 of the serving process under load: after the next mount nothing that was fsynced is lost, and the stored
- *  records agree with each other. */
+ *  records agree with each other and with the bucket. */
 
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { checkVolume } from '../../src/meta/check.ts'
-import { SqliteEngine } from '../../src/meta/engine/sqlite/engine.ts'
 import { size } from '../judges/judges.ts'
 import { mountSkip, newVolume, projectRoot, run, type TestVolume } from '../mount/harness.ts'
+import { seeded } from '../vfs/harness.ts'
+import { checkStored, MIB } from './harness.ts'
 
-const rounds = size(2, 10)
-const loadMs = size(4_000, 15_000)
+const rounds = size(6, 30)
+const shortestMs = 800
+const longestMs = size(3_000, 15_000)
 
 describe('kill -9 under load', { skip: mountSkip }, () => {
   let volume: TestVolume
@@ -20,17 +21,20 @@ describe('kill -9 under load', { skip: mountSkip }, () => {
   })
   after(() => volume.remove())
 
-  it(`loses no fsynced byte in ${rounds} rounds, and the next mount cleans up by itself`, async () => {
+  it(`loses no fsynced byte in ${rounds} rounds, and the next mount cleans up by itself`, async t => {
+    const seed = Date.now() % 1_000_000
+    t.diagnostic(`seed ${seed}`)
+    const random = seeded(seed)
     const load = join(projectRoot, 'test/crash/load.py')
     const logOf = (round: number) => join(volume.dir, `log${round}`)
     const dirOf = (round: number) => join(volume.mountPoint, `round${round}`)
     for (let round = 1; round <= rounds; round++) {
       const pid = volume.pid()
       const writer = run('python3', [load, 'write', dirOf(round), logOf(round), '60', String(round)])
-      await new Promise(resolve => setTimeout(resolve, loadMs))
+      await new Promise(resolve => setTimeout(resolve, shortestMs + random() * (longestMs - shortestMs)))
       process.kill(pid, 'SIGKILL')
       const wrote = await writer
-      assert.match(wrote.stdout, /operations [1-9]/)
+      assert.match(wrote.stdout, /operations \d/)
       volume.mount() // over the dead mount, which it cleans up
       for (let earlier = 1; earlier <= round; earlier++) {
         const verified = await run('python3', [load, 'verify', dirOf(earlier), logOf(earlier)])
@@ -38,11 +42,8 @@ describe('kill -9 under load', { skip: mountSkip }, () => {
       }
     }
     volume.unmount()
-    const engine = SqliteEngine.open(volume.metaUrl, { mustExist: true })
-    try {
-      assert.deepEqual(await checkVolume(engine), [])
-    } finally {
-      await engine.close()
-    }
+    // What was stored and not yet named when the process was killed is garbage.
+    const stored = { blockBytes: 4 * MIB, garbage: true }
+    assert.deepEqual(await checkStored(volume.metaUrl, join(volume.bucket, 'test-volume'), stored), [])
   })
 })

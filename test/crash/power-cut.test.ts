@@ -1,0 +1,173 @@
+/** Power cuts, modelled: what survives is the database as it was when its log was last synced, and of the objects those that
+ *  were synced and are not deleted. Deletions are taken to survive at once, which is the worst that a disk can do.
+ *
+ *      step ─► … ─► cut: copy of the last durable state ─► opened by a new client ─► every file that was fsynced reads back */
+
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { cpSync, existsSync, linkSync, mkdirSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { describe, it } from 'node:test'
+import type { Ino } from '../../src/base/ino.ts'
+import { ROOT_INO } from '../../src/base/ino.ts'
+import { silentLog } from '../../src/base/log.ts'
+import { BackgroundJobs } from '../../src/jobs/jobs.ts'
+import { checkVolume } from '../../src/meta/check.ts'
+import type { MemoryEngine } from '../../src/meta/engine/memory.ts'
+import { SqliteEngine } from '../../src/meta/engine/sqlite/engine.ts'
+import { openStore } from '../../src/object/open.ts'
+import type { ObjectStore } from '../../src/object/store.ts'
+import { size } from '../judges/judges.ts'
+import { newVolume } from '../mount/harness.ts'
+import * as vfs from '../vfs/harness.ts'
+import { bytesOf } from './harness.ts'
+
+const steps = size(150, 2000)
+
+/** A disk with a cache that loses everything that was not synced. */
+class Disk {
+  readonly store: ObjectStore
+  readonly engine: SqliteEngine
+  readonly #dir: string
+  readonly #durable: string
+
+  constructor(dir: string) {
+    this.#dir = dir
+    this.#durable = join(dir, 'durable')
+    mkdirSync(join(this.#durable, 'bucket'), { recursive: true })
+    this.store = this.#traced(openStore({ storage: 'file', bucket: join(dir, 'bucket'), name: 'test-volume' }))
+    this.engine = SqliteEngine.open(`sqlite3://${join(dir, 'meta.db')}`, { mustExist: true })
+    const real = this.engine.sync.bind(this.engine)
+    this.engine.sync = async () => {
+      await real()
+      this.#keepDatabase()
+    }
+    this.#keepDatabase()
+  }
+
+  /** By another process: closing a database file drops the locks of ours. */
+  #keepDatabase(): void {
+    const files = ['meta.db', 'meta.db-wal'].map(name => join(this.#dir, name)).filter(existsSync)
+    execFileSync('cp', [...files, this.#durable])
+  }
+
+  #traced(store: ObjectStore): ObjectStore {
+    const path = (root: string, key: string): string => join(root, 'bucket', 'test-volume', key)
+    return {
+      description: store.description,
+      limits: store.limits,
+      get: (key, range) => store.get(key, range),
+      put: (key, body) => store.put(key, body),
+      head: key => store.head(key),
+      list: (prefix, marker, limit) => store.list(prefix, marker, limit),
+      create: () => store.create(),
+      close: () => store.close(),
+      delete: async key => {
+        rmSync(path(this.#durable, key), { force: true })
+        await store.delete(key)
+      },
+      sync: async keys => {
+        await store.sync!(keys)
+        for (const key of keys) {
+          const kept = path(this.#durable, key)
+          mkdirSync(dirname(kept), { recursive: true })
+          if (!existsSync(kept) && existsSync(path(this.#dir, key))) linkSync(path(this.#dir, key), kept)
+        }
+      },
+    }
+  }
+
+  /** What a power cut leaves now, in a directory of its own. */
+  cut(to: string): void {
+    cpSync(this.#durable, to, { recursive: true })
+  }
+}
+
+async function open(engine: SqliteEngine, store: ObjectStore): Promise<vfs.Volume> {
+  return vfs.openVolume({
+    engine: engine as unknown as MemoryEngine, // the harness needs an engine, whichever
+    chunkOptions: { store },
+  })
+}
+
+async function readsBack(dir: string, files: ReadonlyMap<Ino, Buffer>, when: string): Promise<void> {
+  const engine = SqliteEngine.open(`sqlite3://${join(dir, 'meta.db')}`, { mustExist: true })
+  const store = openStore({ storage: 'file', bucket: join(dir, 'bucket'), name: 'test-volume' })
+  const v = await open(engine, store)
+  for (const [ino, bytes] of files) {
+    const file = await vfs.open(v, ino, vfs.O_RDONLY)
+    assert.equal(await vfs.lengthOf(v, ino), bytes.length, `${when}: length of inode ${ino}`)
+    assert.ok((await vfs.read(v, file, 0, bytes.length + 1)).equals(bytes), `${when}: bytes of inode ${ino}`)
+    await vfs.close(v, file)
+  }
+  await v.close()
+  assert.deepEqual(await checkVolume(engine), [], when)
+  await engine.close()
+}
+
+describe('a power cut', () => {
+  it(`at any of ${steps} moments leaves every fsynced file as it was`, { timeout: 60_000 + steps * 200 }, async t => {
+    const seed = size(11, Date.now() % 1_000_000)
+    t.diagnostic(`seed ${seed}`)
+    const random = vfs.seeded(seed)
+    const below = (limit: number): number => Math.floor(random() * limit)
+    const volume = newVolume({ format: ['--block-size', '64K', '--trash-days', '0'] })
+    try {
+      const disk = new Disk(volume.dir)
+      const v = await open(disk.engine, disk.store)
+      const { meta, chunks, clock } = v
+      const jobs = new BackgroundJobs({ meta, chunks, clock, log: silentLog, random, maxDeletes: 2, sweeps: false })
+      jobs.start()
+      /** what each open file holds now, and whether that was fsynced */
+      const files: { file: vfs.TestFile; name: string; bytes: Buffer; isDurable: boolean }[] = []
+      for (let step = 0; step < steps; step++) {
+        const dice = below(12)
+        const at = files[below(files.length)]
+        if (dice < 2 || at === undefined) {
+          const name = `f${step}`
+          const bytes = bytesOf(step, below(3) * vfs.BLOCK + below(1000))
+          const file = await vfs.create(v, name)
+          await vfs.write(v, file, 0, bytes)
+          files.push({ file, name, bytes, isDurable: false })
+        } else if (dice < 6) {
+          const piece = bytesOf(step, 1 + below(3000))
+          const offset = below(at.bytes.length + 1)
+          await vfs.write(v, at.file, offset, piece)
+          const changed = Buffer.alloc(Math.max(at.bytes.length, offset + piece.length))
+          at.bytes.copy(changed)
+          piece.copy(changed, offset)
+          Object.assign(at, { bytes: changed, isDurable: false })
+          if (below(2) === 0) await vfs.ok(v.vfs.flush(vfs.ROOT, at.file.ino, at.file.fh, vfs.OWNER))
+        } else if (dice < 9) {
+          await vfs.ok(v.vfs.fsync(vfs.ROOT, at.file.ino, at.file.fh, false))
+          at.isDurable = true
+        } else if (dice === 9 && at.bytes.length > 0) {
+          const name = `c${step}`
+          const file = await vfs.create(v, name)
+          await vfs.ok(
+            v.vfs.copyFileRange(vfs.ROOT, { ...at.file, offset: 0 }, { ...file, offset: 0 }, at.bytes.length, 0),
+          )
+          files.push({ file, name, bytes: at.bytes, isDurable: false })
+        } else if (dice === 10) {
+          await jobs.compaction.compact(at.file.ino, 0)
+        } else if (files.length > 4) {
+          files.splice(files.indexOf(at), 1)
+          await vfs.ok(v.vfs.unlink(vfs.ROOT, ROOT_INO, at.name))
+          await vfs.close(v, at.file)
+        }
+        if (below(3) > 0) continue
+        const dir = join(volume.dir, 'cut')
+        disk.cut(dir)
+        const expected = new Map(files.filter(each => each.isDurable).map(({ file, bytes }) => [file.ino, bytes]))
+        await readsBack(dir, expected, `after step ${step}`)
+        rmSync(dir, { recursive: true })
+      }
+      for (const { file } of files) await vfs.close(v, file)
+      await jobs.stop()
+      await v.close()
+      await disk.engine.close()
+    } finally {
+      volume.remove()
+    }
+  })
+})
