@@ -137,7 +137,8 @@ export class Names extends Sessions {
     what: NewNode,
     orExisting: boolean,
   ): Maybe<(Entry & { readonly created: boolean }) | Errno> {
-    return chain(this.#inodes.take(), id => {
+    // A read-only client gets its verdict without a number: the engine would not give it one.
+    return chain(this.config.readOnly ? NO_INO : this.#inodes.take(), id => {
       const ino = id as Ino
       return this.run('change', () => make(this.volume, caller, parent, name, ino, what, { orExisting }), parent)
     })
