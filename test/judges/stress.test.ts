@@ -8,10 +8,11 @@ import { after, before, describe, it } from 'node:test'
 import { mountedVolume, run, type TestVolume } from '../mount/harness.ts'
 import { missing, program, size } from './judges.ts'
 
-/** Left out: those that need block devices, other file systems, io_uring, quotactl, or a kernel feature no FUSE has. */
+/** stress-ng's class "filesystem" without bind-mount, binderfs, ioprio, procfs (not about this file system) and verity (no FUSE has it), and
+ *  with those of other classes that work on files. */
 const STRESSORS = [
-  'access', 'aiol', 'chattr', 'chdir', 'chmod', 'chown', 'copy-file', 'dentry', 'dir', 'dirdeep', 'dirmany', 'dnotify',
-  'fallocate', 'fcntl', 'fiemap', 'file-ioctl', 'filename', 'flock', 'fpunch', 'fstat', 'getdent', 'hdd', 'inode-flags',
+  'access', 'aiol', 'chattr', 'chdir', 'chmod', 'chown', 'copy-file', 'dentry', 'dir', 'dirdeep', 'dirmany', 'dnotify', 'dup', 'eventfd',
+  'fallocate', 'fanotify', 'fcntl', 'fiemap', 'file-ioctl', 'filename', 'flock', 'fpunch', 'fstat', 'getdent', 'handle', 'hdd', 'inode-flags',
   'inotify', 'io', 'iomix', 'lease', 'link', 'locka', 'lockf', 'lockofd', 'mknod', 'mmapmany', 'open', 'fsize', 'rename',
   'seek', 'seal', 'sendfile', 'symlink', 'sync-file', 'touch', 'utime', 'xattr',
 ] // biome-ignore format: one word a stressor
@@ -89,6 +90,7 @@ describe('dbench', { skip: missing('dbench') }, () => {
     })
     assert.equal(ran.status, 0, ran.stdout.slice(-1500) + ran.stderr.slice(-1500))
     assert.match(ran.stdout, /Throughput [\d.]+ MB\/sec/)
-    assert.doesNotMatch(ran.stdout, /failed/i)
+    // ("failed to create barrier semaphore" is about its own start, on machines without System V semaphores)
+    assert.doesNotMatch(ran.stdout, /failed(?! to create barrier)/i)
   })
 })
