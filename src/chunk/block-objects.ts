@@ -17,6 +17,8 @@ import { Slots } from './slots.ts'
 const SLOW_REQUEST_MS = 10_000
 /** of a put to a store that is full; space may just be on its way */
 const FULL_RETRIES = 2
+/** of a sync while the store is away: a minute, since an unmount waits for it */
+const AWAY_RETRIES = 5
 /** the storage class is part of the label for JuiceFS's dashboards */
 const LABELS = { GET: 'GET,STANDARD', PUT: 'PUT,STANDARD', DELETE: 'DELETE,' } as const
 type Method = keyof typeof LABELS
@@ -119,6 +121,7 @@ export class BlockObjects {
    *  the kernel tells once, and a second attempt would prove nothing. */
   async sync(blocks: readonly Block[]): Promise<void> {
     const { store, ioRetries, pause, log } = this.#o
+    const retries = Math.min(AWAY_RETRIES, ioRetries)
     if (blocks.length === 0 || store.sync === undefined) return
     const keys = blocks.map(block => this.key(block))
     for (let attempt = 0; ; attempt++) {
@@ -126,7 +129,7 @@ export class BlockObjects {
       try {
         return await store.sync(keys)
       } catch (error) {
-        if (attempt >= ioRetries || !(error instanceof Fault) || error.errno !== ENOENT) throw error
+        if (attempt >= retries || !(error instanceof Fault) || error.errno !== ENOENT) throw error
         log.warn(`${error.message}, will try again`)
       }
     }
