@@ -50,6 +50,7 @@ describe('a full disk', { skip: mountSkip, timeout: 60_000 }, () => {
       const stored = { blockBytes: 4 * MIB, garbage: false }
       assert.deepEqual(await checkStored(volume.metaUrl, join(volume.bucket, 'test-volume'), stored), [])
     } finally {
+      spawnSync('umount', ['-l', volume.mountPoint], { stdio: 'ignore' })
       small.remove()
       volume.remove()
     }

@@ -31,7 +31,10 @@ describe('what a reply waits for', { skip: missing('strace'), timeout: 60_000 },
     volume = newVolume({ format: ['--trash-days', '0'] })
     volume.mount()
   })
-  after(() => volume?.remove())
+  after(() => {
+    volume?.unmount()
+    volume?.remove()
+  })
 
   /** The system calls of the serving process while `work` runs. */
   async function trace(work: () => Promise<void>): Promise<SystemCall[]> {
