@@ -1,12 +1,13 @@
 /** The rows of `juicefs-ts bench` on a mount as a share of the same rows on a plain directory of the same disk, both in one
  *  run, alternating. Run: node bench/rows.ts [--runs 3] [--big 256M]. Prints the medians and their ratios. */
 
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 
 import { cli, mountedVolume } from '../test/mount/harness.ts'
+import { cpuSeconds, median, peakMiB, rssMiB } from './harness.ts'
 
 const { values } = parseArgs({
   options: {
@@ -29,16 +30,6 @@ function benchmark(path: string): number[] {
     if (value === undefined) throw new Error(`no row "${row}" in\n${ran.stdout}`)
     return Number(value)
   })
-}
-
-const median = (list: number[]): number => list.sort((a, b) => a - b)[Math.floor(list.length / 2)]!
-const rssMiB = (pid: number): number =>
-  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))![1]) / 1024
-const peakMiB = (pid: number): number =>
-  Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))![1]) / 1024
-const cpuSeconds = (pid: number): number => {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]!.split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / 100
 }
 
 const plain = mkdtempSync(join(tmpdir(), 'juicefs-ts-plain-'))
