@@ -129,6 +129,8 @@ export class Files extends Names {
       this.driver.run('look', () => openNode(this.volume, caller, ino, flags)),
       attr => {
         if (isErrno(attr)) return attr
+        // The kernel may serve every read from its pages: then the opening is all we see of a reader.
+        this.touch(ino, attr)
         return { attr, unchanged: this.openFiles.opened(ino, attr) }
       },
     )

@@ -4,7 +4,7 @@ import type { Name } from '../../base/bytes.ts'
 import type { Time } from '../../base/clock.ts'
 import { ENOENT, EPERM, type Errno, isErrno } from '../../base/errno.ts'
 import { causeText } from '../../base/fault.ts'
-import { type Ino, isTrash, NO_INO, ROOT_INO, TRASH_INO } from '../../base/ino.ts'
+import { type Ino, isSpecial, isTrash, NO_INO, ROOT_INO, TRASH_INO } from '../../base/ino.ts'
 import { chain, isPromise, type Maybe } from '../../base/maybe.ts'
 import type { DirEntry } from '../engine.ts'
 import { ancestors as ancestorsOf } from '../facts.ts'
@@ -145,6 +145,7 @@ export class Names extends Sessions {
   }
 
   #entries(ino: Ino, after: Name, limit: number, attrs: boolean): Maybe<readonly DirEntry[] | Errno> {
+    if (after === '' && !isSpecial(ino)) this.touchNow(ino, this.clock.now())
     return chain(
       this.engine.scan('entries', { parent: ino, attrs }, after === '' ? null : after, limit),
       page => page.rows,
