@@ -37,7 +37,14 @@ export function openLog(options: LogOptions): Log {
       options.write(`${id}${stamp()} juicefs[${process.pid}] <${word}>: ${message} [${callSite()}]\n`)
     }
   }
-  return { trace: at('TRACE'), debug: at('DEBUG'), info: at('INFO'), warn: at('WARNING'), error: at('ERROR'), fatal: at('FATAL') }
+  return {
+    trace: at('TRACE'),
+    debug: at('DEBUG'),
+    info: at('INFO'),
+    warn: at('WARNING'),
+    error: at('ERROR'),
+    fatal: at('FATAL'),
+  }
 }
 
 /** Says nothing. For tests and tools. */
