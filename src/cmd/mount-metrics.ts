@@ -2,7 +2,7 @@
 
 import type { Clock } from '../base/clock.ts'
 import { errnoName } from '../base/errno.ts'
-import { exponentialBuckets, type Metrics } from '../base/metrics.ts'
+import { exponentialBuckets, linearBuckets, type Metrics } from '../base/metrics.ts'
 import type { MetaClient } from '../meta/client.ts'
 import type { Vfs } from '../vfs/vfs.ts'
 
@@ -19,17 +19,26 @@ export function watchMount(meta: MetaClient, vfs: Vfs, metrics: Metrics, clock: 
   const startMs = clock.monotonicMs()
   metrics.gauge('uptime', 'Total running time in seconds.', () => (clock.monotonicMs() - startMs) / 1000)
   metrics.gauge('memory', 'Used memory in bytes.', () => process.memoryUsage.rss())
-  metrics.gauge('cpu_usage', 'Accumulated CPU usage in seconds.', () => {
-    const { user, system } = process.cpuUsage()
-    return (user + system) / 1e6
-  })
+  metrics.gauge('cpu_usage', 'Accumulated CPU usage in seconds.', cpuSeconds)
+  metrics.gauge('process_cpu_seconds_total', 'Total user and system CPU time spent in seconds.', cpuSeconds)
+  metrics.gauge('process_resident_memory_bytes', 'Resident memory size in bytes.', () => process.memoryUsage.rss())
+  metrics.gauge(
+    'process_start_time_seconds',
+    'Start time of the process since unix epoch in seconds.',
+    () => performance.timeOrigin / 1000,
+  )
   metrics.gauge('fuse_open_handlers', 'Number of inodes with open handles.', () => vfs.openFileCount)
   metrics.gauge('used_space', 'Total used space in bytes.', () => meta.limits.usedSpace)
   metrics.gauge('used_inodes', 'Total used number of inodes.', () => meta.limits.usedInodes)
 }
 
-/** Counts a request of the kernel; microseconds, errno 0 is success. */
-export function countRequests(metrics: Metrics): (name: string, micros: number, errno: number) => void {
+function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1e6
+}
+
+/** Counts a request of the kernel; microseconds, errno 0 is success, bytes of a read or a write. */
+export function countRequests(metrics: Metrics): (name: string, micros: number, errno: number, bytes: number) => void {
   const buckets = exponentialBuckets(0.00001, 1.8, 29)
   const durations = metrics.histogram(
     'fuse_ops_durations_histogram_seconds',
@@ -39,7 +48,12 @@ export function countRequests(metrics: Metrics): (name: string, micros: number, 
   const total = metrics.counter('fuse_ops_total', 'Total number of operations.', ['method'])
   const seconds = metrics.counter('fuse_ops_durations_seconds', 'Accumulated duration of operations.', ['method'])
   const errors = metrics.counter('fuse_ops_io_errors', 'Number of failed operations.', ['errno'])
-  return (name, micros, errno) => {
+  const sizes = linearBuckets(4096, 4096, 32)
+  const reads = metrics.histogram('fuse_read_size_bytes', 'Size of reads.', sizes)
+  const writes = metrics.histogram('fuse_written_size_bytes', 'Size of writes.', sizes)
+  return (name, micros, errno, bytes) => {
+    if (name === 'read') reads.observe(bytes)
+    else if (name === 'write') writes.observe(bytes)
     durations.observe(micros / 1e6)
     total.add(1, name)
     seconds.add(micros / 1e6, name)

@@ -40,8 +40,8 @@ export interface FuseServerOptions {
   /** take set-user-id bits and capabilities away ourselves (privileges.ts); default true */
   readonly killPrivileges?: boolean
   readonly log: Log
-  /** after every request, in microseconds; errno 0 is success */
-  readonly onRequest?: (name: string, micros: number, errno: number) => void
+  /** after every request, in microseconds; errno 0 is success; bytes asked for (read) or given (write), else 0 or a room */
+  readonly onRequest?: (name: string, micros: number, errno: number, bytes: number) => void
   readonly accessLog?: AccessLogHook
 }
 
@@ -240,7 +240,7 @@ export class FuseServer {
   #finished(operation: Operation, call: Call, errno: number, value: unknown): void {
     if (this.#isTimed) {
       const micros = (performance.now() - call.startedMs) * 1000
-      this.#onRequest?.(operation.name, micros, errno)
+      this.#onRequest?.(operation.name, micros, errno, call.size)
       this.#trace?.finished(operation.name, call, errno, value, micros)
     }
     if (call.pageMemory && this.#direntMemories.length < MAX_DIRENT_MEMORIES) {
