@@ -20,6 +20,7 @@ need python3 python3
 need sqlite3 sqlite3
 need fusermount3 fuse3
 need zstd zstd
+need strace strace
 [ -e /usr/include/sys/acl.h ] || packages="$packages libacl1-dev"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || packages="$packages postgresql"
 python3 -c 'import ensurepip' >/dev/null 2>&1 || packages="$packages python3-venv"
