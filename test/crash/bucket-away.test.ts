@@ -45,7 +45,12 @@ describe('a bucket that is away', { skip: mountSkip, timeout: 60_000 }, () => {
       await assertFiles(volume.mountPoint, durable)
       volume.unmount()
       const stored = { blockBytes: 4 * MIB, garbage: false }
-      assert.deepEqual(await checkStored(volume.metaUrl, join(volume.bucket, 'test-volume'), stored), [])
+      // A put that had made its temporary file when the bucket went could neither rename it nor take it away.
+      const wrong = await checkStored(volume.metaUrl, join(volume.bucket, 'test-volume'), stored)
+      assert.deepEqual(
+        wrong.filter(each => !/\/\.jfs\.[^/]*\.tmp\.\d+ is named by no record$/.test(each)),
+        [],
+      )
     } finally {
       if (existsSync(away) && !existsSync(volume.bucket)) renameSync(away, volume.bucket)
       volume.remove()
