@@ -9,7 +9,7 @@ import { type Ino, inoToString } from '../base/ino.ts'
 import { chain, isPromise, type Maybe } from '../base/maybe.ts'
 import type { ChunkStore } from '../chunk/chunk-store.ts'
 import type { Cancel, Meta } from '../meta/meta.ts'
-import { CHUNK_BYTES, type SliceRecord } from '../meta/model/slice.ts'
+import { CHUNK_BYTES, firstEndingAfter, type SliceRecord } from '../meta/model/slice.ts'
 
 /** Never written to: holes of every file are views of it. */
 const ZEROS = Buffer.alloc(1 << 20)
@@ -63,7 +63,7 @@ export class FileReader {
 
   #prefetchView(view: readonly SliceRecord[] | Errno, from: number, to: number): void {
     if (isErrno(view)) return
-    for (let i = firstBeyond(view, from); i < view.length && view[i]!.pos < to; i++) {
+    for (let i = firstEndingAfter(view, from); i < view.length && view[i]!.pos < to; i++) {
       const s = view[i]!
       if (s.id === 0) continue
       const start = Math.max(from, s.pos)
@@ -115,7 +115,7 @@ export class FileReader {
   #fromView(view: readonly SliceRecord[], from: number, to: number): Maybe<Bytes> {
     const parts: Maybe<Bytes>[] = []
     let at = from
-    for (let i = firstBeyond(view, from); i < view.length && at < to; i++) {
+    for (let i = firstEndingAfter(view, from); i < view.length && at < to; i++) {
       const s = view[i]!
       const end = Math.min(to, s.pos + s.len)
       parts.push(
@@ -127,19 +127,6 @@ export class FileReader {
     if (parts.length === 1) return parts[0]!
     return whenAll(parts, known => joinMany(known.flat()))
   }
-}
-
-/** Index of the first segment that ends beyond `pos`; segments are sorted and without gaps. */
-function firstBeyond(view: readonly SliceRecord[], pos: number): number {
-  let low = 0
-  let high = view.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    const s = view[middle]!
-    if (s.pos + s.len <= pos) low = middle + 1
-    else high = middle
-  }
-  return low
 }
 
 function zeros(length: number): Buffer[] {

@@ -96,8 +96,8 @@ function paint(view: SliceRecord[], top: SliceRecord): void {
   view.splice(from, to - from, ...pieces)
 }
 
-/** Index of the first segment that ends beyond `pos`. */
-function firstEndingAfter(view: readonly SliceRecord[], pos: number): number {
+/** Index of the first segment that ends beyond `pos`; segments are sorted and do not overlap. */
+export function firstEndingAfter(view: readonly SliceRecord[], pos: number): number {
   let low = 0
   let high = view.length
   while (low < high) {
