@@ -26,6 +26,8 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "values.h"
+
 #ifndef PR_SET_IO_FLUSHER
 #define PR_SET_IO_FLUSHER 57
 #endif
@@ -37,36 +39,6 @@
 #define PROBE_EVERY 16
 /* more than a reply of 1 MiB in 4 KiB pieces needs */
 #define MAX_PIECES 512
-
-#define ARGUMENTS(count) \
-  size_t argc = count; \
-  napi_value argv[count]; \
-  void *data = NULL; \
-  napi_get_cb_info(env, info, &argc, argv, NULL, &data); \
-  (void)data
-
-static int32_t int_of(napi_env env, napi_value value) {
-  int32_t number = 0;
-  napi_get_value_int32(env, value, &number);
-  return number;
-}
-
-static napi_value number(napi_env env, int64_t value) {
-  napi_value result;
-  napi_create_int64(env, value, &result);
-  return result;
-}
-
-static napi_value result_of(napi_env env, int64_t returned) { return number(env, returned < 0 ? -errno : returned); }
-
-/* A NUL-terminated copy for the caller to free; NULL when the value is not a string. */
-static char *text_of(napi_env env, napi_value value) {
-  size_t length = 0;
-  if (napi_get_value_string_utf8(env, value, NULL, 0, &length) != napi_ok) return NULL;
-  char *text = malloc(length + 1);
-  if (text) napi_get_value_string_utf8(env, value, text, length + 1, &length);
-  return text;
-}
 
 /* ---------------------------------------------------------------------------------------------- mounting */
 
@@ -333,12 +305,6 @@ static napi_value close_device(napi_env env, napi_callback_info info) {
   return number(env, 0);
 }
 
-static void offer(napi_env env, napi_value object, const char *name, napi_callback function, void *data) {
-  napi_value value;
-  napi_create_function(env, name, NAPI_AUTO_LENGTH, function, data, &value);
-  napi_set_named_property(env, object, name, value);
-}
-
 /* attach(fd, out, state, slotBytes, callback) -> the functions of one device. `out` and `state` are buffers;
  * callback(n) gets the number of requests described in `state`, or a negative errno, the last call. */
 static napi_value attach(napi_env env, napi_callback_info info) {
@@ -394,5 +360,6 @@ NAPI_MODULE_INIT() {
   offer(env, exports, "raiseOpenFiles", raise_open_files, NULL);
   offer(env, exports, "trimMemory", trim_memory, NULL);
   offer(env, exports, "attach", attach, NULL);
+  offer_files(env, exports);
   return exports;
 }

@@ -32,7 +32,7 @@ case "$(uname -m)" in
   aarch64 | arm64) addon=native/juicefs_fuse-arm64.node ;;
   *) addon=native/juicefs_fuse-$(uname -m).node ;;
 esac
-if [ ! -e "$addon" ] || [ native/juicefs_fuse.c -nt "$addon" ]; then
+if [ ! -e "$addon" ] || [ -n "$(find native -name '*.[ch]' -newer "$addon")" ]; then
   say "compiling $addon"
   sh native/build.sh || say "the native addon could not be compiled: mounts are served without it, slower, and by root only" >&2
 fi

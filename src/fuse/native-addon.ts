@@ -1,6 +1,6 @@
-/** Finds and types the compiled addon (native/juicefs_fuse.c). Its functions answer 0 or more, or a negative errno. */
+/** What the addon offers to serve a mount (native/juicefs_fuse.c). Its functions answer 0 or more, or a negative errno. */
 
-import { createRequire } from 'node:module'
+import { addon } from '../base/addon.ts'
 
 export interface NativeDevice {
   reply(length: number): number
@@ -29,30 +29,16 @@ export interface NativeFuse {
   ): NativeDevice | number
 }
 
-let loaded: NativeFuse | null | undefined
-
-/** The addon, or null where it has not been built for this machine (or JUICEFS_TS_NO_ADDON asks to do without). */
-export function nativeFuse(): NativeFuse | null {
-  if (loaded !== undefined) return loaded
-  loaded = null
-  if (!process.env.JUICEFS_TS_NO_ADDON) {
-    try {
-      // The same two steps up from src/fuse and from dist/fuse.
-      loaded = createRequire(import.meta.url)(`../../native/juicefs_fuse-${process.arch}.node`) as NativeFuse
-    } catch {
-      // Not built: the transport on the thread pool serves instead, and says so in the log when it is chosen.
-    }
-  }
-  return loaded
-}
+/** The addon, or null where there is none. */
+export const nativeFuse = (): NativeFuse | null => addon() as NativeFuse | null
 
 /** Raises RLIMIT_NOFILE to `openFiles` (or as far as the system lets it) and marks the process as one that serves write-back
  *  (PR_SET_IO_FLUSHER). Returns the limit of open files, or null where the addon is missing. */
 export function raiseLimits(openFiles: number): number | null {
-  const addon = nativeFuse()
-  if (!addon) return null
-  addon.setIoFlusher()
-  const limit = addon.raiseOpenFiles(openFiles)
+  const native = nativeFuse()
+  if (!native) return null
+  native.setIoFlusher()
+  const limit = native.raiseOpenFiles(openFiles)
   return limit < 0 ? null : limit
 }
 

@@ -13,6 +13,7 @@ import { dirname } from 'node:path'
 import { call, codeOf, ignore } from '../base/call.ts'
 import { EINVAL, errnoOf } from '../base/errno.ts'
 import { Fault } from '../base/fault.ts'
+import { loadFile, saveFile } from '../base/whole-file.ts'
 import { listFiles } from './file-list.ts'
 import { type ObjectInfo, ObjectMissing, type ObjectStore } from './store.ts'
 
@@ -38,18 +39,7 @@ export class FileStore implements ObjectStore {
   async get(key: string, range?: { readonly offset: number; readonly length: number }): Promise<Buffer> {
     const path = this.#path(key)
     try {
-      const fd = await call<number>(done => fs.open(path, 'r', done))
-      try {
-        const stat = await call<fs.Stats>(done => fs.fstat(fd, done))
-        if (stat.isDirectory()) throw new ObjectMissing(key)
-        const offset = range?.offset ?? 0
-        const length = Math.max(0, Math.min(range?.length ?? stat.size, stat.size - offset))
-        const bytes = Buffer.allocUnsafeSlow(length)
-        const filled = await readFully(fd, bytes, offset)
-        return filled === length ? bytes : bytes.subarray(0, filled)
-      } finally {
-        fs.close(fd, ignore)
-      }
+      return await loadFile(path, range?.offset ?? 0, range?.length ?? null)
     } catch (error) {
       throw asFault(error, key, `get object ${key}`)
     }
@@ -184,36 +174,11 @@ export class FileStore implements ObjectStore {
   }
 }
 
-async function putFile(path: string, body: Buffer): Promise<void> {
+function putFile(path: string, body: Buffer): Promise<void> {
   const slash = path.lastIndexOf('/')
   const name = path.slice(slash + 1, slash + 1 + 200)
   const temporary = `${path.slice(0, slash)}/.jfs.${name}.tmp.${randomInt(2 ** 47)}`
-  const fd = await call<number>(done => fs.open(temporary, 'wx', 0o666, done))
-  try {
-    try {
-      for (let at = 0; at < body.length; ) {
-        at += await call<number>(done => fs.write(fd, body, at, body.length - at, at, done))
-      }
-    } finally {
-      // awaited: some file systems (NFS, quota) report a failed write only here
-      await call<void>(done => fs.close(fd, done))
-    }
-    await call<void>(done => fs.rename(temporary, path, done))
-  } catch (error) {
-    fs.unlink(temporary, ignore)
-    throw error
-  }
-}
-
-/** Bytes read: fewer than the buffer holds only where the file ends. */
-async function readFully(fd: number, bytes: Buffer, offset: number): Promise<number> {
-  let filled = 0
-  while (filled < bytes.length) {
-    const got = await call<number>(done => fs.read(fd, bytes, filled, bytes.length - filled, offset + filled, done))
-    if (got === 0) break
-    filled += got
-  }
-  return filled
+  return saveFile(temporary, path, [body], { mode: 0o666, exclusive: true })
 }
 
 /** False where there is no such file. */
@@ -252,10 +217,12 @@ async function eachOf(paths: readonly string[], work: (path: string) => Promise<
 }
 
 const isMissing = (error: unknown): boolean => codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR'
+/** a directory where an object is looked for */
+const isNoObject = (error: unknown): boolean => isMissing(error) || codeOf(error) === 'EISDIR'
 
 /** `key` given: a missing file means a missing object. */
 function asFault(error: unknown, key: string | null, doing: string): Fault {
   if (error instanceof Fault) return error
-  if (key !== null && isMissing(error)) return new ObjectMissing(key, error)
+  if (key !== null && isNoObject(error)) return new ObjectMissing(key, error)
   return new Fault(doing, { errno: errnoOf(error), cause: error })
 }

@@ -1,0 +1,245 @@
+/* Whole small files in one trip through the thread pool, or in none: what storing and caching blocks consists of. Node's own
+ * calls need four trips to store a block (open, write, close, rename), each of which wakes two threads. */
+
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "values.h"
+
+#define MAX_PIECES 4
+
+/* which call failed, for the message */
+enum { OPEN, WRITE, CLOSE, RENAME, STAT, READ };
+
+typedef struct {
+  napi_async_work work;
+  napi_ref callback, pieces_ref;
+  char *path, *temporary; /* temporary: NULL when reading */
+  int flags, mode, count;
+  struct iovec pieces[MAX_PIECES];
+  int64_t offset, length; /* length: of what is read; below 0 = the rest of the file */
+  char *bytes;
+  int64_t result;
+  int failed;
+} job;
+
+static int64_t fail(job *task, int call) {
+  task->failed = call;
+  return -errno;
+}
+
+/* ---------------------------------------------------------------------------------------------- storing */
+
+static int64_t write_all(int fd, struct iovec *piece, int count) {
+  while (count > 0) {
+    ssize_t wrote = writev(fd, piece, count);
+    if (wrote < 0) {
+      if (errno == EINTR) continue;
+      return -1;
+    }
+    while (count > 0 && (size_t)wrote >= piece->iov_len) {
+      wrote -= (ssize_t)piece->iov_len;
+      piece++;
+      count--;
+    }
+    if (count > 0) {
+      piece->iov_base = (char *)piece->iov_base + wrote;
+      piece->iov_len -= (size_t)wrote;
+    }
+  }
+  return 0;
+}
+
+static int64_t save(job *task) {
+  int fd = open(task->temporary, task->flags | O_WRONLY | O_CREAT | O_CLOEXEC, task->mode);
+  if (fd < 0) return fail(task, OPEN);
+  int64_t result = 0;
+  if (write_all(fd, task->pieces, task->count) < 0) result = fail(task, WRITE);
+  /* some file systems (NFS, quotas) report a failed write only here */
+  if (close(fd) < 0 && errno != EINTR && result == 0) result = fail(task, CLOSE);
+  if (result == 0 && rename(task->temporary, task->path) < 0) result = fail(task, RENAME);
+  if (result < 0) unlink(task->temporary);
+  return result;
+}
+
+/* ---------------------------------------------------------------------------------------------- reading */
+
+static int64_t load_from(job *task, int fd) {
+  struct stat stat;
+  if (fstat(fd, &stat) < 0) return fail(task, STAT);
+  if (S_ISDIR(stat.st_mode)) {
+    errno = EISDIR;
+    return fail(task, READ);
+  }
+  int64_t rest = stat.st_size > task->offset ? stat.st_size - task->offset : 0;
+  int64_t length = task->length >= 0 && task->length < rest ? task->length : rest;
+  task->bytes = malloc(length > 0 ? (size_t)length : 1);
+  if (!task->bytes) return fail(task, READ);
+  int64_t filled = 0;
+  while (filled < length) {
+    ssize_t got = pread(fd, task->bytes + filled, (size_t)(length - filled), task->offset + filled);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return fail(task, READ);
+    if (got == 0) break; /* it became shorter meanwhile */
+    filled += got;
+  }
+  return filled;
+}
+
+static int64_t load(job *task) {
+  int fd = open(task->path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return fail(task, OPEN);
+  int64_t result = load_from(task, fd);
+  close(fd);
+  return result;
+}
+
+/* ---------------------------------------------------------------------------------------------- jobs */
+
+static void execute(napi_env env, void *data) {
+  (void)env;
+  job *task = data;
+  task->result = task->temporary ? save(task) : load(task);
+}
+
+static void release_bytes(napi_env env, void *bytes, void *hint) {
+  (void)env;
+  (void)hint;
+  free(bytes);
+}
+
+static void free_job(napi_env env, job *task) {
+  if (task->callback) napi_delete_reference(env, task->callback);
+  if (task->pieces_ref) napi_delete_reference(env, task->pieces_ref);
+  if (task->work) napi_delete_async_work(env, task->work);
+  free(task->path);
+  free(task->temporary);
+  free(task->bytes);
+  free(task);
+}
+
+static void complete(napi_env env, napi_status status, void *data) {
+  job *task = data;
+  if (status == napi_ok) {
+    napi_value callback, receiver, arguments[3];
+    napi_get_reference_value(env, task->callback, &callback);
+    napi_get_global(env, &receiver);
+    arguments[0] = number(env, task->result);
+    arguments[1] = number(env, task->failed);
+    napi_get_undefined(env, &arguments[2]);
+    if (task->result >= 0 && task->bytes &&
+        napi_create_external_buffer(env, (size_t)task->result, task->bytes, release_bytes, NULL, &arguments[2]) == napi_ok)
+      task->bytes = NULL;
+    napi_call_function(env, receiver, callback, 3, arguments, NULL);
+  }
+  free_job(env, task);
+}
+
+static napi_value start(napi_env env, job *task, napi_value callback, const char *label) {
+  napi_value name;
+  napi_create_string_utf8(env, label, NAPI_AUTO_LENGTH, &name);
+  if (napi_create_reference(env, callback, 1, &task->callback) != napi_ok ||
+      napi_create_async_work(env, NULL, name, execute, complete, task, &task->work) != napi_ok ||
+      napi_queue_async_work(env, task->work) != napi_ok) {
+    free_job(env, task);
+    return number(env, -EINVAL);
+  }
+  return number(env, 0);
+}
+
+/* saveFile(temporary, path, flags, mode, pieces, callback(result, failedCall)): the pieces written one behind the other to
+ * `temporary` (opened for writing with O_CREAT and `flags`), which then becomes `path`. */
+static napi_value save_file(napi_env env, napi_callback_info info) {
+  ARGUMENTS(6);
+  job *task = calloc(1, sizeof *task);
+  if (!task) return number(env, -ENOMEM);
+  task->temporary = text_of(env, argv[0]);
+  task->path = text_of(env, argv[1]);
+  task->flags = int_of(env, argv[2]);
+  task->mode = int_of(env, argv[3]);
+  uint32_t count = 0;
+  napi_get_array_length(env, argv[4], &count);
+  bool valid = task->temporary && task->path && count <= MAX_PIECES;
+  for (uint32_t i = 0; valid && i < count; i++) {
+    napi_value piece;
+    napi_get_element(env, argv[4], i, &piece);
+    valid = napi_get_buffer_info(env, piece, &task->pieces[i].iov_base, &task->pieces[i].iov_len) == napi_ok;
+  }
+  task->count = (int)count;
+  /* the array keeps the buffers alive */
+  if (!valid || napi_create_reference(env, argv[4], 1, &task->pieces_ref) != napi_ok) {
+    free_job(env, task);
+    return number(env, -EINVAL);
+  }
+  return start(env, task, argv[5], "saveFile");
+}
+
+/* loadFile(path, offset, length, callback(bytesRead, failedCall, bytes)): length below 0 = to the end */
+static napi_value load_file(napi_env env, napi_callback_info info) {
+  ARGUMENTS(4);
+  job *task = calloc(1, sizeof *task);
+  if (!task) return number(env, -ENOMEM);
+  task->path = text_of(env, argv[0]);
+  if (!task->path || napi_get_value_int64(env, argv[1], &task->offset) != napi_ok ||
+      napi_get_value_int64(env, argv[2], &task->length) != napi_ok) {
+    free_job(env, task);
+    return number(env, -EINVAL);
+  }
+  return start(env, task, argv[3], "loadFile");
+}
+
+/* Bytes read from `position` on, fewer than fit only where the file ends; -EAGAIN where the kernel would have to wait. */
+static int64_t read_cached(int fd, struct iovec into, off_t position) {
+  size_t wanted = into.iov_len, filled = 0;
+  for (;;) {
+    ssize_t got = preadv2(fd, &into, 1, position + (off_t)filled, RWF_NOWAIT);
+    if (got < 0) return -EAGAIN;
+    filled += (size_t)got;
+    if (got == 0 || filled == wanted) return (int64_t)filled;
+    into.iov_base = (char *)into.iov_base + got;
+    into.iov_len -= (size_t)got;
+  }
+}
+
+/* readNow(fd, bytes, position) -> bytes read, without waiting for a disk (preadv2 with RWF_NOWAIT) */
+static napi_value read_now(napi_env env, napi_callback_info info) {
+  ARGUMENTS(3);
+  struct iovec into;
+  int64_t position;
+  if (napi_get_buffer_info(env, argv[1], &into.iov_base, &into.iov_len) != napi_ok ||
+      napi_get_value_int64(env, argv[2], &position) != napi_ok)
+    return number(env, -EINVAL);
+  return number(env, read_cached(int_of(env, argv[0]), into, (off_t)position));
+}
+
+/* loadNow(path, bytes) -> bytes read from the start of the file, on the calling thread and only if no disk is needed: EAGAIN
+ * where the kernel would have to wait (openat2 with RESOLVE_CACHED, preadv2 with RWF_NOWAIT) or cannot tell. */
+static napi_value load_now(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  struct iovec into;
+  if (napi_get_buffer_info(env, argv[1], &into.iov_base, &into.iov_len) != napi_ok) return number(env, -EINVAL);
+  char *path = text_of(env, argv[0]);
+  if (!path) return number(env, -EINVAL);
+  struct open_how how = {.flags = O_RDONLY | O_CLOEXEC, .resolve = RESOLVE_CACHED};
+  int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+  free(path);
+  if (fd < 0) return number(env, errno == ENOENT ? -ENOENT : -EAGAIN);
+  int64_t result = read_cached(fd, into, 0);
+  close(fd);
+  return number(env, result);
+}
+
+void offer_files(napi_env env, napi_value exports) {
+  offer(env, exports, "saveFile", save_file, NULL);
+  offer(env, exports, "loadFile", load_file, NULL);
+  offer(env, exports, "loadNow", load_now, NULL);
+  offer(env, exports, "readNow", read_now, NULL);
+}
