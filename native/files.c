@@ -24,6 +24,7 @@ typedef struct {
   napi_ref callback, pieces_ref;
   char *path, *temporary; /* temporary: NULL when reading */
   int flags, mode, count;
+  bool keep_open;
   struct iovec pieces[MAX_PIECES];
   int64_t offset, length; /* length: of what is read; below 0 = the rest of the file */
   char *bytes;
@@ -67,6 +68,8 @@ static int64_t save(job *task) {
   if (close(fd) < 0 && errno != EINTR && result == 0) result = fail(task, CLOSE);
   if (result == 0 && rename(task->temporary, task->path) < 0) result = fail(task, RENAME);
   if (result < 0) unlink(task->temporary);
+  /* anew, for reading only: a file open for writing would keep its file system from being remounted read-only */
+  if (result == 0 && task->keep_open && (result = open(task->path, O_RDONLY | O_CLOEXEC)) < 0) result = fail(task, OPEN);
   return result;
 }
 
@@ -155,31 +158,32 @@ static napi_value start(napi_env env, job *task, napi_value callback, const char
   return number(env, 0);
 }
 
-/* saveFile(temporary, path, flags, mode, pieces, callback(result, failedCall)): the pieces written one behind the other to
- * `temporary` (opened for writing with O_CREAT and `flags`), which then becomes `path`. */
+/* saveFile(temporary, path, flags, mode, keepOpen, pieces, callback(result, failedCall)): the pieces written one behind the
+ * other to `temporary` (opened with O_CREAT and `flags`), which then becomes `path`. keepOpen: the result is a descriptor. */
 static napi_value save_file(napi_env env, napi_callback_info info) {
-  ARGUMENTS(6);
+  ARGUMENTS(7);
   job *task = calloc(1, sizeof *task);
   if (!task) return number(env, -ENOMEM);
   task->temporary = text_of(env, argv[0]);
   task->path = text_of(env, argv[1]);
   task->flags = int_of(env, argv[2]);
   task->mode = int_of(env, argv[3]);
+  napi_get_value_bool(env, argv[4], &task->keep_open);
   uint32_t count = 0;
-  napi_get_array_length(env, argv[4], &count);
+  napi_get_array_length(env, argv[5], &count);
   bool valid = task->temporary && task->path && count <= MAX_PIECES;
   for (uint32_t i = 0; valid && i < count; i++) {
     napi_value piece;
-    napi_get_element(env, argv[4], i, &piece);
+    napi_get_element(env, argv[5], i, &piece);
     valid = napi_get_buffer_info(env, piece, &task->pieces[i].iov_base, &task->pieces[i].iov_len) == napi_ok;
   }
   task->count = (int)count;
   /* the array keeps the buffers alive */
-  if (!valid || napi_create_reference(env, argv[4], 1, &task->pieces_ref) != napi_ok) {
+  if (!valid || napi_create_reference(env, argv[5], 1, &task->pieces_ref) != napi_ok) {
     free_job(env, task);
     return number(env, -EINVAL);
   }
-  return start(env, task, argv[5], "saveFile");
+  return start(env, task, argv[6], "saveFile");
 }
 
 /* loadFile(path, offset, length, callback(bytesRead, failedCall, bytes)): length below 0 = to the end */

@@ -13,6 +13,7 @@ interface NativeFiles {
     path: string,
     flags: number,
     mode: number,
+    keepOpen: boolean,
     pieces: readonly Buffer[],
     done: (result: number, failedCall: number) => void,
   ): number
@@ -39,19 +40,39 @@ export interface SaveOptions {
 
 /** Writes the pieces (at most 4) one behind the other to `temporary`, which then becomes `path`; nothing is synced. Rejects as
  *  node:fs does (`code`, `syscall`); then `temporary` is gone, unless it could not be opened. */
-export function saveFile(
+export async function saveFile(
   temporary: string,
   path: string,
   pieces: readonly Buffer[],
   options: SaveOptions,
 ): Promise<void> {
+  await save(temporary, path, pieces, options, false)
+}
+
+/** The same; resolves to a descriptor of the new file for reading, which the caller closes. */
+export function saveFileAndOpen(
+  temporary: string,
+  path: string,
+  pieces: readonly Buffer[],
+  options: SaveOptions,
+): Promise<number> {
+  return save(temporary, path, pieces, options, true)
+}
+
+function save(
+  temporary: string,
+  path: string,
+  pieces: readonly Buffer[],
+  options: SaveOptions,
+  keepOpen: boolean,
+): Promise<number> {
   const native = addon() as NativeFiles | null
-  if (native === null) return saveByCalls(temporary, path, pieces, options)
+  if (native === null) return saveByCalls(temporary, path, pieces, options, keepOpen)
   return new Promise((resolve, reject) => {
     const flags = options.exclusive ? fs.constants.O_EXCL : 0
-    const started = native.saveFile(temporary, path, flags, options.mode, pieces, (result, failed) => {
+    const started = native.saveFile(temporary, path, flags, options.mode, keepOpen, pieces, (result, failed) => {
       if (result < 0) reject(failure(result, failed, temporary))
-      else resolve()
+      else resolve(result)
     })
     if (started < 0) reject(failure(started, 0, temporary))
   })
@@ -95,17 +116,19 @@ async function saveByCalls(
   path: string,
   pieces: readonly Buffer[],
   options: SaveOptions,
-): Promise<void> {
+  keepOpen: boolean,
+): Promise<number> {
   const { O_WRONLY, O_CREAT, O_EXCL } = fs.constants
   const flags = O_WRONLY | O_CREAT | (options.exclusive ? O_EXCL : 0)
   const fd = await call<number>(done => fs.open(temporary, flags, options.mode, done))
   try {
     try {
-      for (const [i, piece] of pieces.entries()) {
-        const start = pieces.slice(0, i).reduce((sum, each) => sum + each.length, 0)
+      let position = 0
+      for (const piece of pieces) {
         for (let at = 0; at < piece.length; ) {
-          at += await call<number>(done => fs.write(fd, piece, at, piece.length - at, start + at, done))
+          at += await call<number>(done => fs.write(fd, piece, at, piece.length - at, position + at, done))
         }
+        position += piece.length
       }
     } finally {
       // awaited: some file systems (NFS, quotas) report a failed write only here
@@ -116,6 +139,7 @@ async function saveByCalls(
     fs.unlink(temporary, ignore)
     throw error
   }
+  return keepOpen ? await call<number>(done => fs.open(path, 'r', done)) : 0
 }
 
 async function loadByCalls(path: string, offset: number, length: number | null): Promise<Buffer> {

@@ -9,7 +9,7 @@ import fs from 'node:fs'
 import { setImmediate as turn } from 'node:timers/promises'
 import { crc32c } from '@node-rs/crc32'
 import { call, ignore } from '../base/call.ts'
-import { loadFile, loadNow, readNow, saveFile } from '../base/whole-file.ts'
+import { loadFile, loadNow, readNow, saveFile, saveFileAndOpen } from '../base/whole-file.ts'
 
 export type VerifyLevel = 'none' | 'full' | 'shrink' | 'extend'
 
@@ -24,14 +24,21 @@ const PIECES_A_TURN = 32
 export class CorruptCacheFile extends Error {}
 
 /** Writes `{path}.tmp` and renames it. Not truncated and not exclusive, as JuiceFS does it: two clients that cache the same
- *  block at once write the same bytes. No sync: after a crash the checksums tell. */
+ *  block at once write the same bytes. No sync: after a crash the checksums tell. A small file stays open and is returned: it is
+ *  likely read soon, and opening it would cost more than reading it. */
 export async function writeCacheFile(
   path: string,
   data: Buffer,
   options: { readonly mode: number; readonly checksums: boolean },
-): Promise<void> {
-  const pieces = options.checksums ? [data, await checksums(data)] : [data]
-  await saveFile(`${path}.tmp`, path, pieces, { mode: options.mode, exclusive: false })
+): Promise<CacheFile | null> {
+  const sums = options.checksums ? await checksums(data) : null
+  const pieces = sums ? [data, sums] : [data]
+  const how = { mode: options.mode, exclusive: false }
+  if (data.length > READ_NOW_BYTES) {
+    await saveFile(`${path}.tmp`, path, pieces, how)
+    return null
+  }
+  return new CacheFile(await saveFileAndOpen(`${path}.tmp`, path, pieces, how), data.length, sums)
 }
 
 /** Reads and verifies the whole block: data and what follows come in one read. */
@@ -64,13 +71,15 @@ export class CacheFile {
   #readers = 0
   #closing = false
 
-  private constructor(fd: number, blockBytes: number) {
+  /** `sums`: what is known of the checksums (see there). */
+  constructor(fd: number, blockBytes: number, sums: Buffer | null | undefined) {
     this.#fd = fd
     this.#blockBytes = blockBytes
+    this.#sums = sums
   }
 
   static async open(path: string, blockBytes: number): Promise<CacheFile> {
-    return new CacheFile(await call<number>(done => fs.open(path, 'r', done)), blockBytes)
+    return new CacheFile(await call<number>(done => fs.open(path, 'r', done)), blockBytes, undefined)
   }
 
   /** Bytes [off, off + len) in a buffer of their own, verified as the level says. */

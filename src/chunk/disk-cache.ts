@@ -192,7 +192,7 @@ export class DiskCache implements SecondLevel {
     const startedMs = clock.monotonicMs()
     try {
       const reading =
-        len === block.length
+        len === block.length && !this.#files.has(key)
           ? readCacheFile(this.#path(block), len, verifyChecksum)
           : this.#files.read(key, this.#path(block), block.length, file => file.read(off, len, verifyChecksum))
       const bytes = await withinTime(reading)
@@ -230,13 +230,12 @@ export class DiskCache implements SecondLevel {
     const options = { mode: this.#directory.fileMode, checksums: verifyChecksum !== 'none' }
     const startedMs = clock.monotonicMs()
     try {
-      try {
-        await writeCacheFile(path, bytes, options)
-      } catch (error) {
+      const file = await writeCacheFile(path, bytes, options).catch(async error => {
         if (codeOf(error) !== 'ENOENT') throw error
         await this.#directory.makeParents(path)
-        await writeCacheFile(path, bytes, options)
-      }
+        return await writeCacheFile(path, bytes, options)
+      })
+      if (file) this.#files.adopt(blockKey(block.id, block.index), file)
     } catch (error) {
       counters.drops.add(1)
       this.#complain(`cache block ${path}`, error)

@@ -24,16 +24,23 @@ export class OpenCacheFiles {
     let open = this.#open.get(key)
     if (open === undefined) open = { file: CacheFile.open(path, blockBytes), tick: this.#tick }
     else this.#open.delete(key)
-    open.tick = this.#tick
-    this.#open.set(key, open)
-    this.#ticker ??= setInterval(() => this.#closeIdle(), TICK_MS).unref()
-    if (this.#open.size > MOST_OPEN) this.forget(this.#open.keys().next().value as BlockKey)
+    this.#keep(key, open)
     try {
       return await work(await open.file)
     } catch (error) {
       if (this.#open.get(key) === open) this.forget(key)
       throw error
     }
+  }
+
+  has(key: BlockKey): boolean {
+    return this.#open.has(key)
+  }
+
+  /** Takes over a file that was just written. */
+  adopt(key: BlockKey, file: CacheFile): void {
+    this.forget(key)
+    this.#keep(key, { file: Promise.resolve(file), tick: this.#tick })
   }
 
   /** Closes the file, once nobody reads it any more. */
@@ -51,6 +58,13 @@ export class OpenCacheFiles {
     for (const key of [...this.#open.keys()]) this.forget(key)
     clearInterval(this.#ticker)
     this.#ticker = undefined
+  }
+
+  #keep(key: BlockKey, open: Open): void {
+    open.tick = this.#tick
+    this.#open.set(key, open)
+    this.#ticker ??= setInterval(() => this.#closeIdle(), TICK_MS).unref()
+    if (this.#open.size > MOST_OPEN) this.forget(this.#open.keys().next().value as BlockKey)
   }
 
   #closeIdle(): void {

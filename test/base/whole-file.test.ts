@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { addon } from '../../src/base/addon.ts'
+import { loadFile, loadNow, readNow, saveFile, saveFileAndOpen } from '../../src/base/whole-file.ts'
+
+const options = { mode: 0o640, exclusive: true }
+
+describe(`whole files ${addon() === null ? 'by node:fs' : 'by the addon'}`, () => {
+  let dir: string
+  before(() => {
+    dir = mkdtempSync(join(tmpdir(), 'juicefs-ts-files-'))
+  })
+  after(() => rmSync(dir, { recursive: true, force: true }))
+
+  it('are written piece by piece and renamed', async () => {
+    const path = join(dir, 'saved')
+    await saveFile(`${path}.tmp`, path, [Buffer.from('one '), Buffer.alloc(0), Buffer.alloc(1 << 20, 'x')], options)
+    assert.equal(readFileSync(path, 'latin1'), `one ${'x'.repeat(1 << 20)}`)
+    assert.deepEqual(readdirSync(dir), ['saved'])
+  })
+
+  it('can stay open for reading', async () => {
+    const path = join(dir, 'open')
+    const fd = await saveFileAndOpen(`${path}.tmp`, path, [Buffer.from('bytes')], options)
+    const bytes = Buffer.alloc(3)
+    assert.ok([null, 3].includes(readNow(fd, bytes, 1)))
+    assert.throws(() => writeFileSync(fd, 'x'), /EBADF/)
+    closeSync(fd)
+  })
+
+  it('that exist are not written over where they must be new', async () => {
+    const path = join(dir, 'taken')
+    writeFileSync(`${path}.tmp`, 'mine')
+    await assert.rejects(saveFile(`${path}.tmp`, path, [Buffer.from('x')], options), {
+      code: 'EEXIST',
+      syscall: 'open',
+    })
+    assert.equal(readFileSync(`${path}.tmp`, 'latin1'), 'mine')
+  })
+
+  it('that cannot be renamed leave nothing behind', async () => {
+    const path = join(dir, 'directory')
+    mkdirSync(path)
+    const saving = saveFile(join(dir, 'rest.tmp'), path, [Buffer.from('x')], options)
+    await assert.rejects(saving, { code: 'EISDIR', syscall: 'rename' })
+    assert.ok(!readdirSync(dir).includes('rest.tmp'))
+  })
+
+  it('are read whole, in part, and behind their end', async () => {
+    const path = join(dir, 'read')
+    writeFileSync(path, 'abcdefgh')
+    assert.equal((await loadFile(path, 0, null)).toString(), 'abcdefgh')
+    assert.equal((await loadFile(path, 2, 3)).toString(), 'cde')
+    assert.equal((await loadFile(path, 6, 100)).toString(), 'gh')
+    assert.equal((await loadFile(path, 20, null)).length, 0)
+    writeFileSync(path, '')
+    assert.equal((await loadFile(path, 0, null)).length, 0)
+  })
+
+  it('that are missing or directories say so', async () => {
+    await assert.rejects(loadFile(join(dir, 'none'), 0, null), { code: 'ENOENT', syscall: 'open' })
+    await assert.rejects(loadFile(dir, 0, null), { code: 'EISDIR' })
+  })
+
+  it('are read at once only where no disk is needed', () => {
+    const path = join(dir, 'cached')
+    writeFileSync(path, 'abcdefgh')
+    const bytes = Buffer.alloc(16)
+    const got = loadNow(path, bytes)
+    if (got !== null) assert.equal(bytes.subarray(0, got).toString(), 'abcdefgh')
+    const fd = openSync(path, 'r')
+    const part = readNow(fd, bytes, 6)
+    if (part !== null) assert.equal(bytes.subarray(0, part).toString(), 'gh')
+    closeSync(fd)
+    assert.equal(loadNow(join(dir, 'none'), bytes), null)
+  })
+})
+
+if (addon() !== null) {
+  it('whole files without the addon pass the same tests', () => {
+    const env = { ...process.env, JUICEFS_TS_NO_ADDON: '1', NODE_TEST_CONTEXT: undefined }
+    execFileSync(process.execPath, ['--test', import.meta.filename], { env, stdio: 'pipe' })
+  })
+}
