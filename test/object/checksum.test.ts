@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { Fault } from '../../src/base/fault.ts'
+import { checksumOf, verifyChecksum } from '../../src/object/checksum.ts'
+
+describe('the checksum of an object', () => {
+  it('is CRC-32C (Castagnoli) as an unsigned decimal number', () => {
+    // the check value of the catalogue, 0xE3069283
+    assert.equal(checksumOf(Buffer.from('123456789')), '3808858755')
+    assert.equal(checksumOf(Buffer.alloc(0)), '0')
+    // 32 bytes of zeros: RFC 3720 appendix B.4, 0x8A9136AA
+    assert.equal(checksumOf(Buffer.alloc(32)), '2324772522')
+  })
+  it('that differs is a fault that names the object', () => {
+    assert.throws(
+      () => verifyChecksum('chunks/0/0/1_0_9', Buffer.from('12345678x'), '3808858755'),
+      (error: unknown) =>
+        error instanceof Fault && !error.isPermanent && /object chunks\/0\/0\/1_0_9: its checksum/.test(error.message),
+    )
+  })
+  it('that is equal, or that the store does not have, lets the bytes pass', () => {
+    verifyChecksum('k', Buffer.from('123456789'), '3808858755')
+    verifyChecksum('k', Buffer.from('anything'), undefined)
+    verifyChecksum('k', Buffer.from('anything'), '')
+  })
+})
