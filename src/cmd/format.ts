@@ -44,10 +44,10 @@ export async function run(options: Options, [metaUrl = '', name = '']: readonly 
   const log = terminalLog()
   const { path, url } = parseMetaUrl(metaUrl)
   checkTyped(options, name)
-  const isFile = existsSync(path)
-  if (!isFile) refuseBadPlace(path)
-  // A file that is there is opened; one that is not is made only when the setting is about to be written.
-  let engine: Engine | null = isFile ? await openEngine(url, { log, mustExist: true }) : null
+  const isThere = path === null || existsSync(path)
+  if (!isThere) refuseBadPlace(path)
+  // A database that is there is opened; a file that is not is made only when the setting is about to be written.
+  let engine: Engine | null = isThere ? await openEngine(url, { log, mustExist: true }) : null
   try {
     if (!engine) log.info(`Meta address: ${maskPassword(url)}`)
     const old = engine && (await loadFormat(engine))

@@ -3,28 +3,43 @@
 import { resolve } from 'node:path'
 import { CommandError } from './exit.ts'
 
-/** Names of the format that have no engine here yet. */
-const NOT_YET = new Set('redis rediss unix mysql postgres badger tikv etcd fdb memkv'.split(' '))
+export type MetaDriver = 'sqlite3' | 'redis'
+
+/** Which engine a scheme belongs to. Engines that are added here are opened in volume.ts. */
+const DRIVERS: Readonly<Record<string, MetaDriver>> = {
+  sqlite3: 'sqlite3',
+  redis: 'redis',
+  rediss: 'redis',
+  unix: 'redis',
+}
+/** Schemes of the format that have no engine here yet. */
+const NOT_YET = new Set('mysql postgres badger tikv etcd fdb memkv'.split(' '))
 
 export interface MetaUrl {
-  readonly driver: 'sqlite3'
-  /** complete, its path made absolute */
+  readonly driver: MetaDriver
+  /** complete; the path of a database file is made absolute */
   readonly url: string
-  /** of the database file */
-  readonly path: string
+  /** of the database file; null where the database is a server */
+  readonly path: string | null
 }
 
+/** Only splits: what the rest of the address means is the engine's business. CommandError on a scheme that has no engine. */
 export function parseMetaUrl(text: string): MetaUrl {
   const full = text.includes('://') ? text : `redis://${text}`
-  const driver = full.slice(0, full.indexOf('://'))
-  if (NOT_YET.has(driver)) throw new CommandError(`engine ${driver} is not supported yet`)
-  if (driver !== 'sqlite3') throw new CommandError(`Invalid meta driver: ${driver}`)
+  const scheme = full.slice(0, full.indexOf('://'))
+  if (NOT_YET.has(scheme)) throw new CommandError(`engine ${scheme} is not supported yet`)
+  const driver = Object.hasOwn(DRIVERS, scheme) ? DRIVERS[scheme] : undefined
+  if (driver === undefined) throw new CommandError(`Invalid meta driver: ${scheme}`)
+  return driver === 'sqlite3' ? fileUrl(full) : { driver, url: full, path: null }
+}
+
+function fileUrl(full: string): MetaUrl {
   const rest = full.slice('sqlite3://'.length)
   const mark = rest.indexOf('?')
   const given = mark < 0 ? rest : rest.slice(0, mark)
   if (given === '') throw new CommandError(`${full}: the path of the database file is missing`)
   const path = resolve(given)
-  return { driver, url: `sqlite3://${path}${mark < 0 ? '' : rest.slice(mark)}`, path }
+  return { driver: 'sqlite3', url: `sqlite3://${path}${mark < 0 ? '' : rest.slice(mark)}`, path }
 }
 
 /** For display: what lies between the first `:` after the scheme and the last `@` becomes `****`. */

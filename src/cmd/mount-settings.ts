@@ -14,8 +14,8 @@ import { OUR_VERSION } from './version.ts'
 
 export interface MountSettings {
   readonly metaUrl: string
-  /** of the database file */
-  readonly metaPath: string
+  /** of the database file; null where the database is a server */
+  readonly metaPath: string | null
   readonly mountPoint: string
   readonly meta: MetaConfig
   /** without what the volume decides; null: eight of its blocks */

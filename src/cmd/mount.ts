@@ -56,7 +56,8 @@ const logFileOf = (options: Options): string =>
 
 /** What the mount needs must not be reached through the mount: it would wait for itself. */
 function refuseInside({ mountPoint, metaPath, cache }: MountSettings, logFile: string | null): void {
-  const places: (readonly [what: string, path: string])[] = [['metadata database', metaPath]]
+  const places: (readonly [what: string, path: string])[] = []
+  if (metaPath !== null) places.push(['metadata database', metaPath])
   if (cache.dir !== 'memory') places.push(['cache directory', cache.dir])
   if (logFile !== null) places.push(['log file', logFile])
   for (const [what, path] of places) {

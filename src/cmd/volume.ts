@@ -21,15 +21,21 @@ export async function openEngine(
   metaUrl: string,
   options: { readonly log: Log; readonly readOnly?: boolean; readonly mustExist?: boolean },
 ): Promise<Engine> {
-  const { url, path } = parseMetaUrl(metaUrl)
-  options.log.info(`Meta address: ${maskPassword(url)}`)
-  if (options.mustExist && !existsSync(path)) throw new CommandError(`${NOT_FORMATTED} (there is no file ${path})`)
-  const { SqliteEngine } = await import('../meta/engine/sqlite/engine.ts')
-  return SqliteEngine.open(url, {
-    readOnly: options.readOnly ?? false,
-    mustExist: options.mustExist ?? false,
-    log: message => options.log.warn(message),
-  })
+  const { driver, url, path } = parseMetaUrl(metaUrl)
+  const { log, readOnly = false, mustExist = false } = options
+  log.info(`Meta address: ${maskPassword(url)}`)
+  if (mustExist && path !== null && !existsSync(path))
+    throw new CommandError(`${NOT_FORMATTED} (there is no file ${path})`)
+  switch (driver) {
+    case 'sqlite3': {
+      const { SqliteEngine } = await import('../meta/engine/sqlite/engine.ts')
+      return SqliteEngine.open(url, { readOnly, mustExist, log: message => log.warn(message) })
+    }
+    case 'redis': {
+      const { RedisEngine } = await import('../meta/engine/redis/engine.ts')
+      return RedisEngine.open(url, { readOnly, log })
+    }
+  }
 }
 
 /** For commands that look at a volume without mounting it. */

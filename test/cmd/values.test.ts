@@ -97,8 +97,12 @@ describe('META-URL', () => {
     assert.equal(path, `${process.cwd()}/some/meta.db`)
     assert.equal(url, `sqlite3://${process.cwd()}/some/meta.db?table_prefix=x`)
   })
-  it('without a scheme is redis, which is not built; unknown drivers are told apart', () => {
-    assert.throws(() => parseMetaUrl('localhost/1'), /engine redis is not supported yet/)
+  it('without a scheme is redis; what is not built and what is unknown are told apart', () => {
+    assert.deepEqual(parseMetaUrl('localhost/1'), { driver: 'redis', url: 'redis://localhost/1', path: null })
+    for (const url of ['rediss://h:1/2', 'unix:///run/redis.sock?db=1']) {
+      assert.deepEqual(parseMetaUrl(url), { driver: 'redis', url, path: null })
+    }
+    assert.throws(() => parseMetaUrl('tikv://pd/x'), /engine tikv is not supported yet/)
     assert.throws(() => parseMetaUrl('nosuch://x'), /Invalid meta driver: nosuch/)
     assert.throws(() => parseMetaUrl('sqlite3://'), /path of the database file is missing/)
   })
