@@ -17,7 +17,7 @@
 #define MAX_PIECES 4
 
 /* which call failed, for the message */
-enum { OPEN, WRITE, CLOSE, RENAME, STAT, READ };
+enum { OPEN, WRITE, CLOSE, RENAME, READ };
 
 typedef struct {
   napi_async_work work;
@@ -26,9 +26,7 @@ typedef struct {
   int flags, mode, count;
   bool keep_open;
   struct iovec pieces[MAX_PIECES];
-  int64_t offset, length; /* length: of what is read; below 0 = the rest of the file */
-  char *bytes;
-  int64_t result;
+  int64_t offset, result;
   int failed;
 } job;
 
@@ -75,34 +73,21 @@ static int64_t save(job *task) {
 
 /* ---------------------------------------------------------------------------------------------- reading */
 
-static int64_t load_from(job *task, int fd) {
-  struct stat stat;
-  if (fstat(fd, &stat) < 0) return fail(task, STAT);
-  if (S_ISDIR(stat.st_mode)) {
-    errno = EISDIR;
-    return fail(task, READ);
-  }
-  int64_t rest = stat.st_size > task->offset ? stat.st_size - task->offset : 0;
-  int64_t length = task->length >= 0 && task->length < rest ? task->length : rest;
-  task->bytes = malloc(length > 0 ? (size_t)length : 1);
-  if (!task->bytes) return fail(task, READ);
-  int64_t filled = 0;
-  while (filled < length) {
-    ssize_t got = pread(fd, task->bytes + filled, (size_t)(length - filled), task->offset + filled);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail(task, READ);
-    if (got == 0) break; /* it became shorter meanwhile */
-    filled += got;
-  }
-  return filled;
-}
-
 static int64_t load(job *task) {
   int fd = open(task->path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return fail(task, OPEN);
-  int64_t result = load_from(task, fd);
+  char *into = task->pieces[0].iov_base;
+  size_t length = task->pieces[0].iov_len, filled = 0;
+  int64_t result = 0;
+  while (filled < length) {
+    ssize_t got = pread(fd, into + filled, length - filled, (off_t)task->offset + (off_t)filled);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) result = fail(task, READ);
+    if (got <= 0) break;
+    filled += (size_t)got;
+  }
   close(fd);
-  return result;
+  return result < 0 ? result : (int64_t)filled;
 }
 
 /* ---------------------------------------------------------------------------------------------- jobs */
@@ -113,35 +98,24 @@ static void execute(napi_env env, void *data) {
   task->result = task->temporary ? save(task) : load(task);
 }
 
-static void release_bytes(napi_env env, void *bytes, void *hint) {
-  (void)env;
-  (void)hint;
-  free(bytes);
-}
-
 static void free_job(napi_env env, job *task) {
   if (task->callback) napi_delete_reference(env, task->callback);
   if (task->pieces_ref) napi_delete_reference(env, task->pieces_ref);
   if (task->work) napi_delete_async_work(env, task->work);
   free(task->path);
   free(task->temporary);
-  free(task->bytes);
   free(task);
 }
 
 static void complete(napi_env env, napi_status status, void *data) {
   job *task = data;
   if (status == napi_ok) {
-    napi_value callback, receiver, arguments[3];
+    napi_value callback, receiver, arguments[2];
     napi_get_reference_value(env, task->callback, &callback);
     napi_get_global(env, &receiver);
     arguments[0] = number(env, task->result);
     arguments[1] = number(env, task->failed);
-    napi_get_undefined(env, &arguments[2]);
-    if (task->result >= 0 && task->bytes &&
-        napi_create_external_buffer(env, (size_t)task->result, task->bytes, release_bytes, NULL, &arguments[2]) == napi_ok)
-      task->bytes = NULL;
-    napi_call_function(env, receiver, callback, 3, arguments, NULL);
+    napi_call_function(env, receiver, callback, 2, arguments, NULL);
   }
   free_job(env, task);
 }
@@ -186,14 +160,15 @@ static napi_value save_file(napi_env env, napi_callback_info info) {
   return start(env, task, argv[6], "saveFile");
 }
 
-/* loadFile(path, offset, length, callback(bytesRead, failedCall, bytes)): length below 0 = to the end */
+/* loadFile(path, offset, bytes, callback(bytesRead, failedCall)): fewer than fit only where the file ends */
 static napi_value load_file(napi_env env, napi_callback_info info) {
   ARGUMENTS(4);
   job *task = calloc(1, sizeof *task);
   if (!task) return number(env, -ENOMEM);
   task->path = text_of(env, argv[0]);
   if (!task->path || napi_get_value_int64(env, argv[1], &task->offset) != napi_ok ||
-      napi_get_value_int64(env, argv[2], &task->length) != napi_ok) {
+      napi_get_buffer_info(env, argv[2], &task->pieces[0].iov_base, &task->pieces[0].iov_len) != napi_ok ||
+      napi_create_reference(env, argv[2], 1, &task->pieces_ref) != napi_ok) {
     free_job(env, task);
     return number(env, -EINVAL);
   }

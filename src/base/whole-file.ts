@@ -17,19 +17,13 @@ interface NativeFiles {
     pieces: readonly Buffer[],
     done: (result: number, failedCall: number) => void,
   ): number
-  loadFile(
-    path: string,
-    offset: number,
-    length: number,
-    done: (result: number, failedCall: number, bytes?: Buffer) => void,
-  ): number
+  loadFile(path: string, offset: number, bytes: Buffer, done: (result: number, failedCall: number) => void): number
   loadNow(path: string, bytes: Buffer): number
   readNow(fd: number, bytes: Buffer, position: number): number
 }
 
 /** in the order of native/files.c */
-const CALLS = ['open', 'write', 'close', 'rename', 'stat', 'read']
-const EINVAL = -22
+const CALLS = ['open', 'write', 'close', 'rename', 'read']
 const EAGAIN = -11
 
 export interface SaveOptions {
@@ -78,14 +72,14 @@ function save(
   })
 }
 
-/** Up to `length` bytes from `offset` (fewer where the file ends), all where it is null. Rejects as node:fs does. */
-export function loadFile(path: string, offset: number, length: number | null): Promise<Buffer> {
+/** Fills `bytes` from `offset` on and resolves to how many were read: fewer only where the file ends. Rejects as node:fs does. */
+export function loadFile(path: string, offset: number, bytes: Buffer): Promise<number> {
   const native = addon() as NativeFiles | null
-  if (native === null) return loadByCalls(path, offset, length)
+  if (native === null) return loadByCalls(path, offset, bytes)
   return new Promise((resolve, reject) => {
-    const started = native.loadFile(path, offset, length ?? -1, (result, failed, bytes) => {
-      if (result < 0 || bytes === undefined) reject(failure(result < 0 ? result : EINVAL, failed, path))
-      else resolve(bytes)
+    const started = native.loadFile(path, offset, bytes, (result, failed) => {
+      if (result < 0) reject(failure(result, failed, path))
+      else resolve(result)
     })
     if (started < 0) reject(failure(started, 0, path))
   })
@@ -142,19 +136,16 @@ async function saveByCalls(
   return keepOpen ? await call<number>(done => fs.open(path, 'r', done)) : 0
 }
 
-async function loadByCalls(path: string, offset: number, length: number | null): Promise<Buffer> {
+async function loadByCalls(path: string, offset: number, bytes: Buffer): Promise<number> {
   const fd = await call<number>(done => fs.open(path, 'r', done))
   try {
-    const stat = await call<fs.Stats>(done => fs.fstat(fd, done))
-    if (stat.isDirectory()) throw failure(-21, CALLS.indexOf('read'), path)
-    const bytes = Buffer.allocUnsafeSlow(Math.max(0, Math.min(length ?? stat.size, stat.size - offset)))
     let filled = 0
     while (filled < bytes.length) {
       const got = await call<number>(done => fs.read(fd, bytes, filled, bytes.length - filled, offset + filled, done))
       if (got === 0) break
       filled += got
     }
-    return bytes.subarray(0, filled)
+    return filled
   } finally {
     fs.close(fd, ignore)
   }

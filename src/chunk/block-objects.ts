@@ -75,7 +75,9 @@ export class BlockObjects {
   /** The whole plain block, exactly its length, frozen. One attempt. */
   async get(block: Block): Promise<Buffer> {
     const key = this.key(block)
-    const body = await this.#download(key, () => this.#o.store.get(key))
+    const body = await this.#download(key, () =>
+      this.#o.store.get(key, undefined, this.#o.codec.plain ? block.length : undefined),
+    )
     try {
       return await this.#o.codec.decompress(body, block.length)
     } catch (error) {

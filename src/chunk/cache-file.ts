@@ -54,12 +54,9 @@ export async function readCacheFile(path: string, blockBytes: number, level: Ver
 
 /** Up to `most` bytes: at once where they are few and the kernel has them, else by one trip through the thread pool. */
 async function loadCached(path: string, most: number): Promise<Buffer> {
-  if (most <= READ_NOW_BYTES) {
-    const bytes = Buffer.allocUnsafeSlow(most)
-    const got = loadNow(path, bytes)
-    if (got !== null) return bytes.subarray(0, got)
-  }
-  return loadFile(path, 0, most)
+  const bytes = Buffer.allocUnsafeSlow(most)
+  const now = most <= READ_NOW_BYTES ? loadNow(path, bytes) : null
+  return bytes.subarray(0, now ?? (await loadFile(path, 0, bytes)))
 }
 
 /** An open cache file, for reading parts: kept open while it is read often, since opening costs more than reading 4 KiB. */

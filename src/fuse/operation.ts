@@ -21,6 +21,8 @@ export interface Bench {
   /** null: not negotiated */
   readonly privileges: PrivilegeKeeper | null
   takeDirentMemory(bytes: number): DirentMemory
+  /** Answers a request whose value is certain, before `ask` has returned it: what is left of the work then holds up nobody. */
+  answerNow(call: Call, value: unknown): void
 }
 
 /** Payload bytes written into `out`, or buffers that follow the header as they are, or a verdict as negative errno. */

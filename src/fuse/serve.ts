@@ -126,6 +126,10 @@ export class FuseServer {
       out: this.#transport.out,
       privileges,
       takeDirentMemory: bytes => this.#takeDirentMemory(bytes),
+      answerNow: (call, value) => {
+        const operation = OPERATIONS[call.opcode]
+        if (operation !== undefined && !call.isAnswered) this.#send(operation, call, value)
+      },
     }
   }
 
@@ -180,24 +184,28 @@ export class FuseServer {
       } else this.#answerErrorOf(operation, call, value)
       return
     }
-    if (!call.isAnswered) {
-      const encode = operation.encode
-      let reply = 0
-      try {
-        const encoded = encode === null ? 0 : encode(this.#bench, call, value)
-        if (typeof encoded !== 'number') reply = this.#sendData(call, encoded)
-        else if (encoded >= 0) reply = this.#transport.replyOut(call, encoded)
-        else {
-          this.#answerErrorOf(operation, call, -encoded as Errno)
-          return
-        }
-      } catch (error) {
-        this.#answerFault(operation, call, error)
-        return
-      }
-      this.#sent(call, reply)
-    }
+    if (!call.isAnswered && !this.#send(operation, call, value)) return
     this.#finished(operation, call, 0, value)
+  }
+
+  /** Whether the answer was the value; else it was an error. */
+  #send(operation: Operation, call: Call, value: unknown): boolean {
+    const { encode } = operation
+    let reply = 0
+    try {
+      const encoded = encode === null ? 0 : encode(this.#bench, call, value)
+      if (typeof encoded !== 'number') reply = this.#sendData(call, encoded)
+      else if (encoded >= 0) reply = this.#transport.replyOut(call, encoded)
+      else {
+        this.#answerErrorOf(operation, call, -encoded as Errno)
+        return false
+      }
+    } catch (error) {
+      this.#answerFault(operation, call, error)
+      return false
+    }
+    this.#sent(call, reply)
+    return true
   }
 
   #sendData(call: Call, buffers: readonly Buffer[]): number {

@@ -15,7 +15,7 @@ import { EINVAL, errnoOf } from '../base/errno.ts'
 import { Fault } from '../base/fault.ts'
 import { loadFile, saveFile } from '../base/whole-file.ts'
 import { listFiles } from './file-list.ts'
-import { type ObjectInfo, ObjectMissing, type ObjectStore } from './store.ts'
+import { type ByteRange, type ObjectInfo, ObjectMissing, type ObjectStore } from './store.ts'
 
 /** More keys than this are synced by one syncfs(2) of the file system instead of file by file. */
 const SYNC_ONE_BY_ONE = 64
@@ -36,10 +36,16 @@ export class FileStore implements ObjectStore {
     this.description = `file://${this.#root}`
   }
 
-  async get(key: string, range?: { readonly offset: number; readonly length: number }): Promise<Buffer> {
+  async get(key: string, range?: ByteRange, expectedBytes?: number): Promise<Buffer> {
     const path = this.#path(key)
     try {
-      return await loadFile(path, range?.offset ?? 0, range?.length ?? null)
+      if (range) return await this.#read(path, range.offset, range.length)
+      if (expectedBytes !== undefined) {
+        const bytes = await this.#read(path, 0, expectedBytes + 1)
+        if (bytes.length === expectedBytes) return bytes
+      }
+      const { size } = await call<fs.Stats>(done => fs.stat(path, done))
+      return await this.#read(path, 0, size)
     } catch (error) {
       throw asFault(error, key, `get object ${key}`)
     }
@@ -118,6 +124,12 @@ export class FileStore implements ObjectStore {
   }
 
   async close(): Promise<void> {}
+
+  /** Fewer than `length` bytes where the file ends. */
+  async #read(path: string, offset: number, length: number): Promise<Buffer> {
+    const bytes = Buffer.allocUnsafeSlow(length)
+    return bytes.subarray(0, await loadFile(path, offset, bytes))
+  }
 
   #path(key: string): string {
     // A key is joined to the root as it stands; one that climbs out of it would touch files that are not ours.

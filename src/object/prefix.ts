@@ -7,7 +7,7 @@ export function withPrefix(store: ObjectStore, prefix: string): ObjectStore {
   const wrapped: ObjectStore = {
     description: store.description + prefix,
     limits: store.limits,
-    get: (key, range) => store.get(prefix + key, range),
+    get: (key, range, expectedBytes) => store.get(prefix + key, range, expectedBytes),
     put: (key, body) => store.put(prefix + key, body),
     delete: key => store.delete(prefix + key),
     async head(key) {

@@ -21,14 +21,20 @@ export class ObjectMissing extends Fault {
   }
 }
 
+export interface ByteRange {
+  readonly offset: number
+  readonly length: number
+}
+
 export interface ObjectStore {
   /** `file:///var/jfs/myvol/`, for messages; no secret in it */
   readonly description: string
   /** what the store can take, so that callers need not guess */
   readonly limits: { readonly rangeReads: boolean; readonly maxListPage: number }
   /** The whole object, or `length` bytes from `offset` (fewer where it ends). Throws ObjectMissing. The bytes are frozen: they may
-   *  be the store's own, and stay as they are for as long as anybody looks at them. */
-  get(key: string, range?: { readonly offset: number; readonly length: number }): Promise<Buffer>
+   *  be the store's own, and stay as they are for as long as anybody looks at them. `expectedBytes`: a guess at the length of the
+   *  whole object, for stores that must find memory before they know it. */
+  get(key: string, range?: ByteRange, expectedBytes?: number): Promise<Buffer>
   /** Visible all at once, readable at once. `body` is borrowed until the promise settles. */
   put(key: string, body: Buffer): Promise<void>
   /** A missing object is success. */

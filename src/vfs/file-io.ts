@@ -39,6 +39,9 @@ const READ_AHEAD_SHARE = 0.8
 const MAX_COPY_BYTES = 2 ** 32 - 2 ** 26
 const NOTHING: readonly Buffer[] = []
 
+/** When a write may be answered: when it is durable, or as soon as it is certain that it will be taken. */
+type Early = 'durable' | (() => void) | undefined
+
 export class FileIo {
   readonly #core: Core
   readonly #reader: FileReader
@@ -203,8 +206,14 @@ export class FileIo {
 
   /** `openFlags` of the request: O_APPEND goes to the end wherever that is now (pages written back by the kernel come
    *  without it, their offset stands), O_DSYNC answers when the data is durable. */
-  write(file: OpenFile, offset: number, data: Buffer, openFlags: number): Maybe<undefined | Errno> {
-    const again = (): Maybe<undefined | Errno> => this.write(file, offset, data, openFlags)
+  write(
+    file: OpenFile,
+    offset: number,
+    data: Buffer,
+    openFlags: number,
+    accepted?: () => void,
+  ): Maybe<undefined | Errno> {
+    const again = (): Maybe<undefined | Errno> => this.write(file, offset, data, openFlags, accepted)
     if (file.busy !== null) return file.busy.then(again)
     const writer = this.#writerOf(file)
     if (writer.failure !== undefined) return asWriteError(writer.failure)
@@ -213,34 +222,35 @@ export class FileIo {
       this.#dirty.relieve()
       return room.then(again)
     }
-    const durable = (openFlags & O_DSYNC) !== 0
-    if ((openFlags & O_APPEND) === 0) return this.#put(file, writer, offset, data, durable)
-    if (writer.isDirty) return this.#append(file, writer, offset, data, durable)
+    const early = (openFlags & O_DSYNC) !== 0 ? 'durable' : accepted
+    if ((openFlags & O_APPEND) === 0) return this.#put(file, writer, offset, data, early)
+    if (writer.isDirty) return this.#append(file, writer, offset, data, early)
     // Another client may have made it longer since we looked; while we have data waiting its place is decided.
     return chain(this.#core.attrOf(file.ino), attr => {
       if (isErrno(attr)) return asWriteError(attr)
-      return file.busy === null ? this.#append(file, writer, offset, data, durable) : file.busy.then(again)
+      return file.busy === null ? this.#append(file, writer, offset, data, early) : file.busy.then(again)
     })
   }
 
-  #append(
-    file: OpenFile,
-    writer: FileWriter,
-    expected: number,
-    data: Buffer,
-    durable: boolean,
-  ): Maybe<undefined | Errno> {
+  #append(file: OpenFile, writer: FileWriter, expected: number, data: Buffer, early: Early): Maybe<undefined | Errno> {
     const end = file.length
-    const result = this.#put(file, writer, end, data, durable)
+    const result = this.#put(file, writer, end, data, early)
     // The kernel has put the bytes into its pages where it believed the end to be.
     if (end !== expected) void this.#core.invalidator.inode(file.ino, 0, 0)
     return result
   }
 
-  #put(file: OpenFile, writer: FileWriter, offset: number, data: Buffer, durable: boolean): Maybe<undefined | Errno> {
+  /** Nothing can refuse the bytes any more once `early` is told: the writer goes on while they are copied. */
+  #put(file: OpenFile, writer: FileWriter, offset: number, data: Buffer, early: Early): Maybe<undefined | Errno> {
     if (offset + data.length > Number.MAX_SAFE_INTEGER) return EFBIG
-    writer.write(offset, data, file.attr.length)
-    return durable ? this.fsync(file.ino) : undefined
+    if (typeof early === 'function') early()
+    try {
+      writer.write(offset, data, file.attr.length)
+    } catch (error) {
+      writer.lost()
+      throw error
+    }
+    return early === 'durable' ? this.fsync(file.ino) : undefined
   }
 
   #writerOf(file: OpenFile): FileWriter {

@@ -61,8 +61,17 @@ export interface FileSystem {
   tmpfile(ctx: Context, parent: Ino, mode: number, umask: number, flags: number): Maybe<(Entry & Opened) | Errno>
   /** Views in order; shorter than asked only at the end of the file. */
   read(ctx: Context, ino: Ino, fh: number, offset: number, size: number): Maybe<readonly Buffer[] | Errno>
-  /** All of `data`, or an errno. `append`: the handle's O_APPEND as the kernel passes it. */
-  write(ctx: Context, ino: Ino, fh: number, offset: number, data: Buffer, openFlags: number): Maybe<undefined | Errno>
+  /** All of `data`, or an errno. `openFlags`: the handle's O_APPEND and O_DSYNC as the kernel passes them. `accepted`: called, if
+   *  at all, once nothing can refuse the bytes any more and before they are copied, in the same turn: a good time to answer. */
+  write(
+    ctx: Context,
+    ino: Ino,
+    fh: number,
+    offset: number,
+    data: Buffer,
+    openFlags: number,
+    accepted?: () => void,
+  ): Maybe<undefined | Errno>
   flush(ctx: Context, ino: Ino, fh: number, owner: LockOwner): Maybe<undefined | Errno>
   release(ctx: Context, ino: Ino, fh: number, flockOwner: LockOwner | null): Maybe<undefined | Errno>
   fsync(ctx: Context, ino: Ino, fh: number, dataOnly: boolean): Maybe<undefined | Errno>

@@ -106,6 +106,11 @@ export class FileWriter {
     if (this.#sliceCount > MANY_SLICES) this.#freezeOlderHalf()
   }
 
+  /** Bytes that were accepted could not be kept: whoever flushes or closes is told. */
+  lost(): void {
+    this.#fail(EIO)
+  }
+
   /** utimens: the data written so far was written at that time. */
   setMtime(mtime: Time): void {
     this.#mtime = mtime

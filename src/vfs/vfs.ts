@@ -135,9 +135,18 @@ export class Vfs extends Attributes implements FileSystem {
     )
   }
 
-  write(ctx: Context, ino: Ino, fh: number, offset: number, data: Buffer, openFlags: number): Maybe<undefined | Errno> {
+  write(
+    ctx: Context,
+    ino: Ino,
+    fh: number,
+    offset: number,
+    data: Buffer,
+    openFlags: number,
+    accepted?: () => void,
+  ): Maybe<undefined | Errno> {
     const handle = this.core.handles.get(fh)
-    if (handle?.kind === 'file') return handle.writable ? this.io.write(handle.file, offset, data, openFlags) : EBADF
+    if (handle?.kind === 'file')
+      return handle.writable ? this.io.write(handle.file, offset, data, openFlags, accepted) : EBADF
     if (handle?.kind === 'internal') return this.internal?.write(ctx, ino, fh, offset, data)
     return EBADF
   }

@@ -41,7 +41,8 @@ function scripted(answers: Record<string, unknown>, timeouts = { attr: 1.5, entr
     get: (_, method: string) => {
       if (method === 'timeouts') return timeouts
       return (_ctx: Context, ...given: unknown[]) => {
-        asked.push({ method, given: given.map(value => (Buffer.isBuffer(value) ? value.toString('latin1') : value)) })
+        const plain = given.filter(value => typeof value !== 'function')
+        asked.push({ method, given: plain.map(value => (Buffer.isBuffer(value) ? value.toString('latin1') : value)) })
         const answer = answers[method]
         return typeof answer === 'function' ? answer(_ctx, ...given) : answer
       }
@@ -509,6 +510,43 @@ describe('INIT', () => {
     assert.equal(errno, 0)
     assert.equal(payload.readUInt32LE(0), 7)
     assert.equal(transport.ask(K.INIT, 0n, INIT_ARGS).payload.readUInt32LE(4), 45)
+  })
+})
+
+describe('a write that is accepted', () => {
+  const WRITE = args(9n, 0n, 1, 0, 0n, 0, 0, Buffer.from('x'))
+  type Accepted = () => void
+  const accepted = (given: unknown[]): Accepted => given.find(value => typeof value === 'function') as Accepted
+
+  test('is answered before the bytes are copied, and once', () => {
+    let repliesWhileCopying = 0
+    const { transport } = serving({
+      write: (_ctx: Context, ...given: unknown[]) => {
+        accepted(given)()
+        repliesWhileCopying = transport.replies.length
+      },
+    })
+    const unique = transport.send(K.WRITE, 5n, WRITE)
+    assert.equal(repliesWhileCopying, 1)
+    assert.deepEqual(transport.replies, [{ unique, errno: 0, payload: args(1, 0) }])
+  })
+  test('and fails after all is logged, since it cannot be answered again', () => {
+    const errors: string[] = []
+    const { transport } = serving(
+      {
+        write: (_ctx: Context, ...given: unknown[]) => {
+          accepted(given)()
+          throw new Fault('no memory')
+        },
+      },
+      { log: { ...silentLog, error: message => errors.push(message) } },
+    )
+    transport.send(K.WRITE, 5n, WRITE)
+    assert.deepEqual(
+      transport.replies.map(reply => reply.errno),
+      [0],
+    )
+    assert.deepEqual(errors, ['write of inode 5: no memory (EIO)'])
   })
 })
 

@@ -174,6 +174,29 @@ describe('when the data cannot be stored', () => {
     await v.close()
   })
 
+  it('bytes that were accepted and could not be kept are told by the flush', async () => {
+    const v = await openVolume()
+    const f = await create(v, 'f')
+    let answered = false
+    v.chunks.newWriter = () => {
+      assert.ok(answered, 'nothing is kept before it is accepted')
+      throw new Fault('no memory')
+    }
+    const accepted = () => {
+      answered = true
+    }
+    assert.throws(() => v.vfs.write(ROOT, f.ino, f.fh, 0, Buffer.from('x'), 0, accepted), /no memory/)
+    assert.equal(await flush(v, f), EIO)
+  })
+
+  it('a write with O_DSYNC is not accepted before it is durable', async () => {
+    const v = await openVolume()
+    const f = await create(v, 'f')
+    const accepted = () => assert.fail('answered too early')
+    await v.vfs.write(ROOT, f.ino, f.fh, 0, Buffer.from('x'), 0o10000, accepted)
+    await close(v, f)
+  })
+
   it('a full disk below the store is ENOSPC', async () => {
     const v = await openVolume({ chunkOptions: { ioRetries: 1 } })
     const f = await create(v, 'f')
