@@ -1,44 +1,23 @@
 /** Changes into rows, one statement each. The engine has a savepoint around an operation's changes, so a change that is
  *  refused, or breaks a unique index, leaves nothing of its operation behind. */
 
-import { type Name, nameToBytes } from '../../../base/bytes.ts'
+import { nameToBytes } from '../../../base/bytes.ts'
 import type { Ino } from '../../../base/ino.ts'
 import type { Guard } from '../../engine.ts'
 import { type Change, QUOTA_DIR, type Quota, type QuotaType } from '../../facts.ts'
 import { SLICE_RECORD_BYTES } from '../../model/slice.ts'
+import { flockCode, microsOf, nanosOf, signedOwner } from '../sql/columns.ts'
+import { FIRST_COUNTERS } from '../sql/counters.ts'
+import { hasNode, seenDentry } from '../sql/seen.ts'
+import type { Summed, SumSink } from '../sql/usage-sums.ts'
 import type { Reader } from './gather.ts'
-import {
-  bindIno,
-  bindOwner,
-  flockCode,
-  microsOf,
-  NODE_ASSIGNMENTS,
-  NODE_NAMES,
-  NODE_PLACES,
-  nanosOf,
-  nodeValues,
-} from './rows.ts'
+import { bindIno, NODE_ASSIGNMENTS, NODE_NAMES, NODE_PLACES, nodeValues } from './rows.ts'
 import { once, type Statements } from './statements.ts'
 
 /** What the change builds on is not there: the whole operation is refused. */
 export const REFUSED = Symbol('refused')
 
-/** Sums that commute: the engine adds them up over a transaction and writes them once (usage-sums.ts). */
-export type Summed = Change & { readonly kind: 'usage' | 'dirUsage' | 'quotaUsage' }
-export const isSummed = (change: Change): change is Summed =>
-  change.kind === 'usage' || change.kind === 'dirUsage' || change.kind === 'quotaUsage'
-
-/** The counters that a new volume starts with, in the order of the reference (spec meta-sql section 2). */
-const FIRST_COUNTERS: readonly (readonly [name: string, value: number])[] = [
-  ['nextInode', 2],
-  ['nextChunk', 1],
-  ['nextSession', 0],
-  ['usedSpace', 0],
-  ['totalInodes', 0],
-  ['nextCleanupSlices', 0],
-]
-
-export class Writer {
+export class Writer implements SumSink {
   readonly #statements: Statements
   readonly #reader: Reader
 
@@ -69,7 +48,7 @@ export class Writer {
       case 'setDentry': {
         const { parent, name, type } = change
         const [dir, key, ino] = [bindIno(parent), nameToBytes(name), bindIno(change.ino)]
-        if (!hasDentry(guards, parent, name)) this.#newDentry().run(dir, key, ino, type)
+        if (seenDentry(guards, parent, name) === undefined) this.#newDentry().run(dir, key, ino, type)
         else if (this.#setDentry().run(ino, type, dir, key).changes === 0) return REFUSED
         return undefined
       }
@@ -130,13 +109,13 @@ export class Writer {
         this.#delTrashedSlices().run(change.id, change.at)
         return undefined
       case 'putFlock': {
-        const key = [bindIno(change.ino), change.sid, bindOwner(change.owner)]
+        const key = [bindIno(change.ino), change.sid, signedOwner(change.owner)]
         if (change.type === null) this.#delFlock().run(...key)
         else this.#putFlock().run(...key, flockCode(change.type))
         return undefined
       }
       case 'putPlock': {
-        const key = [bindIno(change.ino), change.sid, bindOwner(change.owner)]
+        const key = [bindIno(change.ino), change.sid, signedOwner(change.owner)]
         if (change.records.length === 0) this.#delPlock().run(...key)
         else this.#putPlock().run(...key, change.records)
         return undefined
@@ -176,18 +155,15 @@ export class Writer {
     }
   }
 
-  /** Adds to usedSpace and totalInodes. */
   addUsage(space: number, inodes: number): void {
     if (space !== 0) this.#addToCounter().run('usedSpace', space)
     if (inodes !== 0) this.#addToCounter().run('totalInodes', inodes)
   }
 
-  /** A directory without a record stays without: it is recomputed when somebody reads it. */
   addDirUsage(ino: Ino, length: number, space: number, inodes: number): void {
     this.#addDirUsage().run(length, space, inodes, bindIno(ino))
   }
 
-  /** A directory without a quota has none; users and groups get a record without limits (spec meta-sql section 4). */
   addQuotaUsage(type: QuotaType, key: number, space: number, inodes: number): void {
     if (type === QUOTA_DIR) this.#addDirQuota().run(space, inodes, bindIno(key as Ino))
     else this.#addOwnerQuota().run(type, key, space, inodes)
@@ -348,20 +324,3 @@ export class Writer {
 
 const changed = (result: { readonly changes: number }): undefined | typeof REFUSED =>
   result.changes === 0 ? REFUSED : undefined
-
-/** Did the operation see this node? Then it is replaced; else it is new, and an insert never overwrites one unseen. */
-const hasNode = (guards: readonly Guard[], ino: Ino): boolean =>
-  guards.some(({ read, fact }) => {
-    if (fact === null) return false
-    if (read.kind === 'node') return read.ino === ino
-    return (
-      read.kind === 'dentry' &&
-      (fact as { ino: Ino; attr: unknown }).ino === ino &&
-      (fact as { attr: unknown }).attr !== null
-    )
-  })
-
-const hasDentry = (guards: readonly Guard[], parent: Ino, name: Name): boolean =>
-  guards.some(
-    ({ read, fact }) => fact !== null && read.kind === 'dentry' && read.parent === parent && read.name === name,
-  )

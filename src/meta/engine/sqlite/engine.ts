@@ -11,17 +11,19 @@ import type { Maybe } from '../../../base/maybe.ts'
 import type { Cursor, Engine, Guard, Intent, Outcome, Page, ScanKind, Scans } from '../../engine.ts'
 import type { Change, Fact, Read } from '../../facts.ts'
 import { holds } from '../../guard.ts'
+import { absent } from '../sql/absent.ts'
+import { ID_COUNTERS } from '../sql/counters.ts'
+import { isSummed, SUMMED_READS, type Summed, UsageSums } from '../sql/usage-sums.ts'
 import { Checkpoints } from './checkpoints.ts'
-import { isSummed, REFUSED, type Summed, Writer } from './commit.ts'
+import { REFUSED, Writer } from './commit.ts'
 import { faultOf, isBusy, isNoTable, isTaken } from './errors.ts'
-import { absent, Reader } from './gather.ts'
+import { Reader } from './gather.ts'
 import { openDatabase } from './open.ts'
 import { Scanner } from './scan.ts'
 import { ensureSchema, schemaIsComplete } from './schema.ts'
 import { Statements } from './statements.ts'
 import { Transactions } from './transactions.ts'
 import { parseSqliteUrl, type SqliteUrl } from './url.ts'
-import { UsageSums } from './usage-sums.ts'
 import { WalSync } from './wal-sync.ts'
 
 export interface SqliteOptions {
@@ -32,8 +34,6 @@ export interface SqliteOptions {
   readonly log?: (message: string) => void
 }
 
-/** Reads whose records the open transaction's sums have not reached yet. */
-const SUMMED_KINDS: ReadonlySet<string> = new Set(['dirUsage', 'quota', 'counter'])
 /** Changes that replace or remove such a record: what was added before belongs to the old one. */
 const AFTER_SUMS: ReadonlySet<string> = new Set([
   'newDirUsage',
@@ -44,14 +44,6 @@ const AFTER_SUMS: ReadonlySet<string> = new Set([
   'putCounter',
 ])
 const REFUSAL: Outcome = { done: false }
-/** What the first range starts at where the row is missing, and whether the number handed out is the value before or after. */
-const COUNTERS = {
-  nextInode: { base: 2, firstIsAfter: 0 },
-  nextChunk: { base: 1, firstIsAfter: 0 },
-  nextSession: { base: 0, firstIsAfter: 1 },
-  nextTrash: { base: 0, firstIsAfter: 1 },
-} as const
-
 /** What knows this volume's tables. */
 interface Layout {
   readonly statements: Statements
@@ -65,7 +57,7 @@ function layoutOf(db: Database, prefix: string): Layout {
   const statements = new Statements(db, prefix)
   const reader = new Reader(statements)
   const writer = new Writer(statements, reader)
-  return { statements, reader, writer, scanner: new Scanner(statements), sums: new UsageSums(writer) }
+  return { statements, reader, writer, scanner: new Scanner(statements), sums: new UsageSums() }
 }
 
 export class SqliteEngine implements Engine {
@@ -174,9 +166,9 @@ export class SqliteEngine implements Engine {
   }
 
   /** Synced before it returns: after a power cut, ids must not be handed out again whose blocks are stored or cached. */
-  async allocate(counter: keyof typeof COUNTERS, count: number): Promise<number> {
+  async allocate(counter: keyof typeof ID_COUNTERS, count: number): Promise<number> {
     this.#mustBeWritable()
-    const { base, firstIsAfter } = COUNTERS[counter]
+    const { base, firstIsAfter } = ID_COUNTERS[counter]
     const value = await this.#outside(`reserve ${counter}`, () => {
       const table = this.#layout.statements.table('counter')
       const statement = this.#layout.statements.rows(
@@ -262,7 +254,7 @@ export class SqliteEngine implements Engine {
   #gatherInside(reads: readonly Read[]): readonly Fact[] {
     try {
       return reads.map(read => {
-        if (SUMMED_KINDS.has(read.kind)) this.#layout.sums.flush()
+        if (SUMMED_READS.has(read.kind)) this.#flushSums()
         const fact = this.#layout.reader.fact(read)
         this.#fresh.set(read, fact)
         return fact
@@ -278,7 +270,7 @@ export class SqliteEngine implements Engine {
     return guards.every(guard => {
       const { read, fact } = guard
       if (this.#fresh.has(read) && this.#fresh.get(read) === fact) return true
-      if (SUMMED_KINDS.has(read.kind)) this.#layout.sums.flush()
+      if (SUMMED_READS.has(read.kind)) this.#flushSums()
       const now = this.#layout.reader.fact(read)
       // A rule stored in a transaction that failed is gone, and its id may be another rule's by now.
       if (read.kind === 'aclId') return now === fact
@@ -297,7 +289,7 @@ export class SqliteEngine implements Engine {
           results.push(undefined)
           continue
         }
-        if (AFTER_SUMS.has(change.kind)) this.#layout.sums.flush()
+        if (AFTER_SUMS.has(change.kind)) this.#flushSums()
         const result = this.#layout.writer.apply(change, guards)
         if (result === REFUSED) return this.#refuse()
         results.push(result)
@@ -313,6 +305,10 @@ export class SqliteEngine implements Engine {
     this.#fresh.clear()
     this.#changes += changes.length
     return { done: true, results }
+  }
+
+  #flushSums(): void {
+    this.#layout.sums.drain(this.#layout.writer)
   }
 
   #refuse(): Outcome {
@@ -335,7 +331,7 @@ export class SqliteEngine implements Engine {
   }
 
   #beforeCommit(): void {
-    this.#layout.sums.flush()
+    this.#flushSums()
     this.#fresh.clear()
     if (this.#isWal && this.#changes > 0) this.#checkpoints.count(this.#changes)
   }

@@ -24,37 +24,17 @@ import {
   aclValues,
   attrColumns,
   attrFromRow,
-  bindIno,
   bytesOf,
   flockTypeOf,
   foldedIno,
-  ownerColumn,
+  quotaFromRow,
   type Row,
-} from './rows.ts'
+} from '../sql/columns.ts'
+import { bindIno, ownerColumn } from './rows.ts'
 import { once, type Statements } from './statements.ts'
 
 /** a chain of parents longer than this is a loop */
 const DEEPEST = 4096
-
-/** what a fact is where its table does not exist yet */
-export function absent(read: Read): Fact {
-  switch (read.kind) {
-    case 'chunkIndexes':
-    case 'xattrNames':
-    case 'flocks':
-    case 'plocks':
-    case 'parents':
-    case 'ancestors':
-      return []
-    case 'sustained':
-      return false
-    case 'counter':
-    case 'aclId':
-      return 0
-    default:
-      return null
-  }
-}
 
 export class Reader {
   readonly #statements: Statements
@@ -265,10 +245,3 @@ const session = (row: Row | undefined): { expire: number; info: Buffer | null } 
 
 const dirUsageOf = (row: Row | undefined): { length: number; space: number; inodes: number } | null =>
   row === undefined ? null : { length: row[0] as number, space: row[1] as number, inodes: row[2] as number }
-
-export const quotaFromRow = (row: Row, at: number): Quota => ({
-  maxSpace: row[at] as number,
-  maxInodes: row[at + 1] as number,
-  usedSpace: row[at + 2] as number,
-  usedInodes: row[at + 3] as number,
-})

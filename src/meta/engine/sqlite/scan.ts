@@ -5,8 +5,8 @@ import { type Name, nameFromBytes, nameToBytes } from '../../../base/bytes.ts'
 import type { Ino } from '../../../base/ino.ts'
 import type { Cursor, DirEntry, Page, ScanKind, Scans } from '../../engine.ts'
 import { QUOTA_DIR } from '../../facts.ts'
-import { quotaFromRow } from './gather.ts'
-import { attrColumns, attrFromRow, bindIno, bytesOf, flockTypeOf, foldedIno, ownerColumn, type Row } from './rows.ts'
+import { attrColumns, attrFromRow, bytesOf, flockTypeOf, foldedIno, quotaFromRow, type Row } from '../sql/columns.ts'
+import { bindIno, ownerColumn } from './rows.ts'
 import type { Bound, Statements } from './statements.ts'
 
 /** Every query selects its cursor's key first, takes its arguments, the cursor and the limit, in this order. */

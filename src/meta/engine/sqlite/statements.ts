@@ -2,7 +2,7 @@
  *  database without tables can be opened. */
 
 import type { Database, Statement } from 'better-sqlite3'
-import type { Row } from './rows.ts'
+import type { Row } from '../sql/columns.ts'
 import { columnsOf } from './schema.ts'
 
 export type Bound = number | bigint | string | Buffer | null

@@ -3,6 +3,7 @@
 
 import { EINVAL } from '../../../base/errno.ts'
 import { Fault } from '../../../base/fault.ts'
+import { tablePrefix } from '../sql/schema.ts'
 
 export type JournalMode = 'WAL' | 'DELETE' | 'TRUNCATE' | 'PERSIST'
 
@@ -29,7 +30,7 @@ export function parseSqliteUrl(url: string): SqliteUrl {
   if (!/^[\w-]*$/.test(prefix)) throw invalid(`table_prefix ${prefix}: only letters, digits, - and _ are possible`)
   const mode = (options.get('_journal_mode') ?? options.get('_journal') ?? 'WAL').toUpperCase()
   if (!JOURNAL_MODES.includes(mode)) throw invalid(`journal mode ${mode}: must be one of ${JOURNAL_MODES.join(', ')}`)
-  return { path, tablePrefix: prefix === '' ? 'jfs_' : `jfs_${prefix}_`, journalMode: mode as JournalMode }
+  return { path, tablePrefix: tablePrefix(prefix), journalMode: mode as JournalMode }
 }
 
 const invalid = (what: string): Fault => new Fault(what, { errno: EINVAL })

@@ -1,0 +1,21 @@
+/** What an operation saw before it changes a record. An unseen one is inserted, and the unique index refuses what is there
+ *  already; a seen one is replaced. */
+
+import type { Name } from '../../../base/bytes.ts'
+import type { Ino } from '../../../base/ino.ts'
+import type { Guard } from '../../engine.ts'
+import type { Dentry } from '../../facts.ts'
+
+/** Did the operation see this node? Then it is replaced; else it is new, and an insert never overwrites one unseen. */
+export const hasNode = (guards: readonly Guard[], ino: Ino): boolean =>
+  guards.some(({ read, fact }) => {
+    if (fact === null) return false
+    if (read.kind === 'node') return read.ino === ino
+    return read.kind === 'dentry' && (fact as Dentry).ino === ino && (fact as Dentry).attr !== null
+  })
+
+/** The entry as the operation saw it; undefined where it saw none. */
+export const seenDentry = (guards: readonly Guard[], parent: Ino, name: Name): Dentry | undefined =>
+  guards.find(
+    ({ read, fact }) => fact !== null && read.kind === 'dentry' && read.parent === parent && read.name === name,
+  )?.fact as Dentry | undefined
