@@ -2,7 +2,7 @@
  *  encrypted bytes, sizes and times of head and list are those of the envelopes, and an object can only be fetched as a whole. */
 
 import { Fault } from '../base/fault.ts'
-import { cipherOf } from './envelope.ts'
+import { cipherOf, envelopeBytes } from './envelope.ts'
 import { EnvelopeThreads } from './envelope-threads.ts'
 import { readRsaKey } from './rsa-key.ts'
 import type { ObjectStore } from './store.ts'
@@ -23,20 +23,22 @@ export function withEncryption(store: ObjectStore, setting: EncryptionSetting): 
   const wrapped: ObjectStore = {
     description: `${store.description}(encrypted)`,
     limits: { ...store.limits, rangeReads: false },
-    async get(key, range) {
-      const plain = await unsealed(key, await store.get(key))
+    async get(name, range, expectedBytes) {
+      // The length of a part says nothing about that of the object.
+      const expected = expectedBytes === undefined ? undefined : envelopeBytes(key, expectedBytes)
+      const plain = await unsealed(name, await store.get(name, undefined, expected))
       return range ? plain.subarray(range.offset, range.offset + range.length) : plain
     },
-    async put(key, body) {
+    async put(name, body) {
       const { envelope, release } = await threads.seal(body)
       try {
-        await store.put(key, envelope)
+        await store.put(name, envelope)
       } finally {
         release()
       }
     },
-    delete: key => store.delete(key),
-    head: key => store.head(key),
+    delete: name => store.delete(name),
+    head: name => store.head(name),
     list: (prefix, marker, limit) => store.list(prefix, marker, limit),
     create: () => store.create(),
     async close() {
@@ -48,11 +50,11 @@ export function withEncryption(store: ObjectStore, setting: EncryptionSetting): 
   if (sync) wrapped.sync = sync
   return wrapped
 
-  async function unsealed(key: string, envelope: Buffer): Promise<Buffer> {
+  async function unsealed(name: string, envelope: Buffer): Promise<Buffer> {
     try {
       return await threads.unseal(envelope)
     } catch (error) {
-      throw new Fault(`object ${key}`, { cause: error })
+      throw new Fault(`object ${name}`, { cause: error })
     }
   }
 }
