@@ -12,9 +12,12 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "crc32c.h"
 #include "values.h"
 
 #define MAX_PIECES 4
+/* of a cached block: each so long has its own checksum (spec disk-cache section 2.2) */
+#define SUMMED_BYTES (32 << 10)
 
 /* which call failed, for the message */
 enum { OPEN, WRITE, CLOSE, RENAME, READ };
@@ -25,6 +28,7 @@ typedef struct {
   char *path, *temporary; /* temporary: NULL when reading */
   int flags, mode, count;
   bool keep_open;
+  uint8_t *sums; /* of the one piece, to be written behind it; NULL = none */
   struct iovec pieces[MAX_PIECES];
   int64_t offset, result;
   int failed;
@@ -57,7 +61,21 @@ static int64_t write_all(int fd, struct iovec *piece, int count) {
   return 0;
 }
 
+/* Appends the checksums of the first piece, big-endian. */
+static void sum(job *task) {
+  const uint8_t *bytes = task->pieces[0].iov_base;
+  size_t length = task->pieces[0].iov_len, count = (length + SUMMED_BYTES - 1) / SUMMED_BYTES;
+  for (size_t i = 0; i < count; i++) {
+    size_t from = i * SUMMED_BYTES, rest = length - from;
+    uint32_t crc = crc32c(bytes + from, rest < SUMMED_BYTES ? rest : SUMMED_BYTES);
+    for (int byte = 0; byte < 4; byte++) task->sums[4 * i + byte] = (uint8_t)(crc >> (24 - 8 * byte));
+  }
+  task->pieces[task->count].iov_base = task->sums;
+  task->pieces[task->count++].iov_len = 4 * count;
+}
+
 static int64_t save(job *task) {
+  if (task->sums) sum(task);
   int fd = open(task->temporary, task->flags | O_WRONLY | O_CREAT | O_CLOEXEC, task->mode);
   if (fd < 0) return fail(task, OPEN);
   int64_t result = 0;
@@ -104,6 +122,7 @@ static void free_job(napi_env env, job *task) {
   if (task->work) napi_delete_async_work(env, task->work);
   free(task->path);
   free(task->temporary);
+  free(task->sums);
   free(task);
 }
 
@@ -132,10 +151,11 @@ static napi_value start(napi_env env, job *task, napi_value callback, const char
   return number(env, 0);
 }
 
-/* saveFile(temporary, path, flags, mode, keepOpen, pieces, callback(result, failedCall)): the pieces written one behind the
- * other to `temporary` (opened with O_CREAT and `flags`), which then becomes `path`. keepOpen: the result is a descriptor. */
+/* saveFile(temporary, path, flags, mode, keepOpen, summed, pieces, callback(result, failedCall)): the pieces written one behind
+ * the other to `temporary` (opened with O_CREAT and `flags`), which then becomes `path`. keepOpen: the result is a descriptor.
+ * summed: the checksums of the one piece follow it. */
 static napi_value save_file(napi_env env, napi_callback_info info) {
-  ARGUMENTS(7);
+  ARGUMENTS(8);
   job *task = calloc(1, sizeof *task);
   if (!task) return number(env, -ENOMEM);
   task->temporary = text_of(env, argv[0]);
@@ -143,21 +163,25 @@ static napi_value save_file(napi_env env, napi_callback_info info) {
   task->flags = int_of(env, argv[2]);
   task->mode = int_of(env, argv[3]);
   napi_get_value_bool(env, argv[4], &task->keep_open);
+  bool summed = false;
+  napi_get_value_bool(env, argv[5], &summed);
   uint32_t count = 0;
-  napi_get_array_length(env, argv[5], &count);
+  napi_get_array_length(env, argv[6], &count);
   bool valid = task->temporary && task->path && count <= MAX_PIECES;
   for (uint32_t i = 0; valid && i < count; i++) {
     napi_value piece;
-    napi_get_element(env, argv[5], i, &piece);
+    napi_get_element(env, argv[6], i, &piece);
     valid = napi_get_buffer_info(env, piece, &task->pieces[i].iov_base, &task->pieces[i].iov_len) == napi_ok;
   }
   task->count = (int)count;
+  if (valid && summed)
+    valid = count == 1 && crc32c_offered() && (task->sums = malloc(task->pieces[0].iov_len / SUMMED_BYTES * 4 + 4)) != NULL;
   /* the array keeps the buffers alive */
-  if (!valid || napi_create_reference(env, argv[5], 1, &task->pieces_ref) != napi_ok) {
+  if (!valid || napi_create_reference(env, argv[6], 1, &task->pieces_ref) != napi_ok) {
     free_job(env, task);
     return number(env, -EINVAL);
   }
-  return start(env, task, argv[6], "saveFile");
+  return start(env, task, argv[7], "saveFile");
 }
 
 /* loadFile(path, offset, bytes, callback(bytesRead, failedCall)): fewer than fit only where the file ends */
@@ -216,7 +240,16 @@ static napi_value load_now(napi_env env, napi_callback_info info) {
   return number(env, result);
 }
 
+/* canSum(): does saveFile take `summed`? */
+static napi_value can_sum(napi_env env, napi_callback_info info) {
+  (void)info;
+  napi_value offered;
+  napi_get_boolean(env, crc32c_offered(), &offered);
+  return offered;
+}
+
 void offer_files(napi_env env, napi_value exports) {
+  offer(env, exports, "canSum", can_sum, NULL);
   offer(env, exports, "saveFile", save_file, NULL);
   offer(env, exports, "loadFile", load_file, NULL);
   offer(env, exports, "loadNow", load_now, NULL);

@@ -8,12 +8,14 @@ import { addon } from './addon.ts'
 import { call, ignore } from './call.ts'
 
 interface NativeFiles {
+  canSum(): boolean
   saveFile(
     temporary: string,
     path: string,
     flags: number,
     mode: number,
     keepOpen: boolean,
+    summed: boolean,
     pieces: readonly Buffer[],
     done: (result: number, failedCall: number) => void,
   ): number
@@ -30,7 +32,13 @@ export interface SaveOptions {
   readonly mode: number
   /** must not exist */
   readonly exclusive: boolean
+  /** of the one piece, CRC-32C of each 32 KiB, big-endian, follow it: computed where it is written, not on the event loop. Absent:
+   *  none. Only where `canSum()`. */
+  readonly summed?: boolean
 }
+
+/** Can `saveFile` compute checksums? Not without the addon, nor on a processor without the instruction. */
+export const canSum = (): boolean => (addon() as NativeFiles | null)?.canSum() ?? false
 
 /** Writes the pieces (at most 4) one behind the other to `temporary`, which then becomes `path`; nothing is synced. Rejects as
  *  node:fs does (`code`, `syscall`); then `temporary` is gone, unless it could not be opened. */
@@ -64,7 +72,8 @@ function save(
   if (native === null) return saveByCalls(temporary, path, pieces, options, keepOpen)
   return new Promise((resolve, reject) => {
     const flags = options.exclusive ? fs.constants.O_EXCL : 0
-    const started = native.saveFile(temporary, path, flags, options.mode, keepOpen, pieces, (result, failed) => {
+    const { mode, summed = false } = options
+    const started = native.saveFile(temporary, path, flags, mode, keepOpen, summed, pieces, (result, failed) => {
       if (result < 0) reject(failure(result, failed, temporary))
       else resolve(result)
     })

@@ -9,7 +9,7 @@ import fs from 'node:fs'
 import { setImmediate as turn } from 'node:timers/promises'
 import { crc32c } from '@node-rs/crc32'
 import { call, ignore } from '../base/call.ts'
-import { loadFile, loadNow, readNow, saveFile, saveFileAndOpen } from '../base/whole-file.ts'
+import { canSum, loadFile, loadNow, readNow, saveFile, saveFileAndOpen } from '../base/whole-file.ts'
 
 export type VerifyLevel = 'none' | 'full' | 'shrink' | 'extend'
 
@@ -31,14 +31,19 @@ export async function writeCacheFile(
   data: Buffer,
   options: { readonly mode: number; readonly checksums: boolean },
 ): Promise<CacheFile | null> {
-  const sums = options.checksums ? await checksums(data) : null
-  const pieces = sums ? [data, sums] : [data]
+  const temporary = `${path}.tmp`
   const how = { mode: options.mode, exclusive: false }
-  if (data.length > READ_NOW_BYTES) {
-    await saveFile(`${path}.tmp`, path, pieces, how)
+  if (data.length > READ_NOW_BYTES && options.checksums && canSum()) {
+    await saveFile(temporary, path, [data], { ...how, summed: true })
     return null
   }
-  return new CacheFile(await saveFileAndOpen(`${path}.tmp`, path, pieces, how), data.length, sums)
+  const sums = options.checksums ? await checksums(data) : null
+  const pieces = sums ? [data, sums] : [data]
+  if (data.length > READ_NOW_BYTES) {
+    await saveFile(temporary, path, pieces, how)
+    return null
+  }
+  return new CacheFile(await saveFileAndOpen(temporary, path, pieces, how), data.length, sums)
 }
 
 /** Reads and verifies the whole block: data and what follows come in one read. */

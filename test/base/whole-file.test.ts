@@ -4,8 +4,9 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync,
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { crc32c } from '@node-rs/crc32'
 import { addon } from '../../src/base/addon.ts'
-import { loadFile, loadNow, readNow, saveFile, saveFileAndOpen } from '../../src/base/whole-file.ts'
+import { canSum, loadFile, loadNow, readNow, saveFile, saveFileAndOpen } from '../../src/base/whole-file.ts'
 
 const options = { mode: 0o640, exclusive: true }
 
@@ -21,6 +22,17 @@ describe(`whole files ${addon() === null ? 'by node:fs' : 'by the addon'}`, () =
     await saveFile(`${path}.tmp`, path, [Buffer.from('one '), Buffer.alloc(0), Buffer.alloc(1 << 20, 'x')], options)
     assert.equal(readFileSync(path, 'latin1'), `one ${'x'.repeat(1 << 20)}`)
     assert.deepEqual(readdirSync(dir), ['saved'])
+  })
+
+  it('get their checksums where they are written', { skip: canSum() ? false : 'not by node:fs' }, async () => {
+    const bytes = Buffer.from(Array.from({ length: 100_003 }, (_, i) => (i * 7) % 251))
+    const path = join(dir, 'summed')
+    await saveFile(`${path}.tmp`, path, [bytes], { ...options, summed: true })
+    const sums = [0, 1, 2, 3].map(piece => crc32c(bytes.subarray(piece * 32768, (piece + 1) * 32768)))
+    const expected = Buffer.alloc(16)
+    for (const [i, sum] of sums.entries()) expected.writeUInt32BE(sum, 4 * i)
+    assert.deepEqual(readFileSync(path), Buffer.concat([bytes, expected]))
+    rmSync(path)
   })
 
   it('can stay open for reading', async () => {
