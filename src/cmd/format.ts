@@ -56,7 +56,7 @@ export async function run(options: Options, [metaUrl = '', name = '']: readonly 
     if (old && !options.bool('force')) refuseImmutable(old, wanted)
     if (old && options.bool('force')) log.warn(`Existing volume will be overwrited: ${showFormat(secretsRemoved(old))}`)
     refuseUnsupported(wanted, false)
-    const store = openStorage(wanted)
+    const store = await openStorage(wanted)
     log.info(`Data use ${store.description}`)
     await proveStorage(store, log)
     if (!old) await refuseOccupied(store)

@@ -76,7 +76,7 @@ export async function startMount(
     undo.push(() => meta.engine.close())
     refuseUnsupported(meta.format, readOnly)
     const format = formatHere(meta.format, settings)
-    const store = openStorage(format)
+    const store = await openStorage(format)
     undo.push(() => store.close())
     log.info(`Data use ${store.description}`)
     progress.onOpened?.(store.description)

@@ -7,6 +7,7 @@ import type { Log } from '../base/log.ts'
 import { MetaClient, type MetaConfig } from '../meta/client.ts'
 import type { Engine } from '../meta/engine.ts'
 import { checkCompatible, type Format, unsupportedFeatures } from '../meta/model/format.ts'
+import { decryptSecrets } from '../meta/model/secrets.ts'
 import { openStore } from '../object/open.ts'
 import type { ObjectStore } from '../object/store.ts'
 import { CommandError } from './exit.ts'
@@ -71,9 +72,21 @@ export async function openMeta(metaUrl: string, options: OpenMetaOptions): Promi
   }
 }
 
-/** The object store that a setting names. */
-export function openStorage(format: Format): ObjectStore {
-  return openStore({ storage: format.Storage, bucket: format.Bucket, name: format.Name })
+/** The object store that a setting names; its secrets may be encrypted. */
+export function openStorage(format: Format): Promise<ObjectStore> {
+  const { AccessKey, SecretKey, SessionToken } = decryptSecrets(format)
+  const tier = format.Tiers?.[0]
+  return openStore({
+    storage: format.Storage,
+    bucket: format.Bucket,
+    name: format.Name,
+    accessKey: AccessKey,
+    secretKey: SecretKey,
+    sessionToken: SessionToken,
+    storageClass: tier?.StorageClass || format.StorageClass,
+    tag: tier?.Tag,
+    shards: format.Shards,
+  })
 }
 
 /** Faults where this client would harm the volume or miss what its other clients rely on (design.md, trap h). */

@@ -1,18 +1,29 @@
-/** From the setting of a volume to its object store. Drivers are few yet; names of the format that have no driver here say so. */
+/** From the setting of a volume to its object store. Drivers are loaded when they are first needed: a volume on local files pays
+ *  nothing for the others. Names of the format that have no driver here say so. */
 
 import { SystemClock } from '../base/clock.ts'
 import { EINVAL, ENOTSUP } from '../base/errno.ts'
 import { Fault } from '../base/fault.ts'
-import { FileStore } from './file.ts'
-import { MemStore } from './mem.ts'
 import { withPrefix } from './prefix.ts'
 import type { ObjectStore } from './store.ts'
 
 export interface StorageSetting {
   readonly storage: string
+  /** path or URL, in the forms of spec data-objects section 4 */
   readonly bucket: string
   /** of the volume: the first component of every key */
   readonly name: string
+  /** key or user */
+  readonly accessKey?: string | undefined
+  /** secret key or password, in plain */
+  readonly secretKey?: string | undefined
+  readonly sessionToken?: string | undefined
+  /** of new objects, for stores that have classes; empty: the bucket's default */
+  readonly storageClass?: string | undefined
+  /** `key=value` of new objects, for stores that have tags */
+  readonly tag?: string | undefined
+  /** number of buckets; `bucket` then holds a `%d`. 0 or 1: one */
+  readonly shards?: number | undefined
 }
 
 /** Names that the volume format knows (spec data-objects section 4) and that have no driver here yet. */
@@ -21,14 +32,25 @@ const NOT_YET = new Set(
    dragonfly hdfs ceph gluster nfs cifs smb sftp webdav redis mysql postgres sqlite3 tikv etcd`.split(/\s+/),
 )
 
-/** The volume's store, below `{name}/`. Throws a Fault for a storage that is unknown or not supported yet; does no I/O. */
-export function openStore(setting: StorageSetting): ObjectStore {
-  return withPrefix(openBackend(setting.storage.toLowerCase(), setting.bucket), `${setting.name}/`)
+/** The volume's store, below `{name}/`. Throws a Fault for a storage that is unknown or not supported yet, and for a bucket that
+ *  is not spelled as its storage demands. Whether it can be reached shows at the first call. */
+export async function openStore(setting: StorageSetting): Promise<ObjectStore> {
+  return withPrefix(await openBackend(setting), `${setting.name}/`)
 }
 
-function openBackend(storage: string, bucket: string): ObjectStore {
-  if (storage === 'file') return new FileStore(bucket)
-  if (storage === 'mem') return new MemStore(bucket.replace(/\/+$/, ''), new SystemClock())
-  if (NOT_YET.has(storage)) throw new Fault(`storage ${storage} is not supported yet`, { errno: ENOTSUP })
-  throw new Fault(`invalid storage: ${storage}`, { errno: EINVAL })
+/** One bucket, as it is. */
+async function openBackend({ storage, bucket }: StorageSetting): Promise<ObjectStore> {
+  const kind = storage.toLowerCase()
+  switch (kind) {
+    case 'file': {
+      const { FileStore } = await import('./file.ts')
+      return new FileStore(bucket)
+    }
+    case 'mem': {
+      const { MemStore } = await import('./mem.ts')
+      return new MemStore(bucket.replace(/\/+$/, ''), new SystemClock())
+    }
+  }
+  if (NOT_YET.has(kind)) throw new Fault(`storage ${kind} is not supported yet`, { errno: ENOTSUP })
+  throw new Fault(`invalid storage: ${kind}`, { errno: EINVAL })
 }

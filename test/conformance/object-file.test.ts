@@ -7,7 +7,7 @@ import { objectSuite } from './object-suite.ts'
 objectSuite('file', async () => {
   const bucket = await mkdtemp(join(tmpdir(), 'object-file-'))
   return {
-    store: openStore({ storage: 'file', bucket: `${bucket}/`, name: 'vol' }),
+    store: await openStore({ storage: 'file', bucket: `${bucket}/`, name: 'vol' }),
     cleanUp: () => rm(bucket, { recursive: true }),
   }
 })

@@ -2,6 +2,6 @@ import { openStore } from '../../src/object/open.ts'
 import { objectSuite } from './object-suite.ts'
 
 objectSuite('mem', async () => ({
-  store: openStore({ storage: 'mem', bucket: 'trial', name: 'vol' }),
+  store: await openStore({ storage: 'mem', bucket: 'trial', name: 'vol' }),
   cleanUp: async () => {},
 }))

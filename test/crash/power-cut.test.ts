@@ -15,7 +15,8 @@ import { BackgroundJobs } from '../../src/jobs/jobs.ts'
 import { checkVolume } from '../../src/meta/check.ts'
 import type { MemoryEngine } from '../../src/meta/engine/memory.ts'
 import { SqliteEngine } from '../../src/meta/engine/sqlite/engine.ts'
-import { openStore } from '../../src/object/open.ts'
+import { FileStore } from '../../src/object/file.ts'
+import { withPrefix } from '../../src/object/prefix.ts'
 import type { ObjectStore } from '../../src/object/store.ts'
 import { size } from '../judges/judges.ts'
 import { newVolume } from '../mount/harness.ts'
@@ -35,7 +36,7 @@ class Disk {
     this.#dir = dir
     this.#durable = join(dir, 'durable')
     mkdirSync(join(this.#durable, 'bucket'), { recursive: true })
-    this.store = this.#traced(openStore({ storage: 'file', bucket: join(dir, 'bucket'), name: 'test-volume' }))
+    this.store = this.#traced(withPrefix(new FileStore(join(dir, 'bucket')), 'test-volume/'))
     this.engine = SqliteEngine.open(`sqlite3://${join(dir, 'meta.db')}`, { mustExist: true })
     const real = this.engine.sync.bind(this.engine)
     this.engine.sync = async () => {
@@ -92,7 +93,7 @@ async function open(engine: SqliteEngine, store: ObjectStore): Promise<vfs.Volum
 
 async function readsBack(dir: string, files: ReadonlyMap<Ino, Buffer>, when: string): Promise<void> {
   const engine = SqliteEngine.open(`sqlite3://${join(dir, 'meta.db')}`, { mustExist: true })
-  const store = openStore({ storage: 'file', bucket: join(dir, 'bucket'), name: 'test-volume' })
+  const store = withPrefix(new FileStore(join(dir, 'bucket')), 'test-volume/')
   const v = await open(engine, store)
   for (const [ino, bytes] of files) {
     const file = await vfs.open(v, ino, vfs.O_RDONLY)

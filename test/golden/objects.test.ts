@@ -49,7 +49,7 @@ async function openGolden(name: string): Promise<GoldenVolume> {
     length: number
   }[]
   db.close()
-  const store = openStore({ storage: 'file', bucket: join(GOLDEN, name, 'objects/'), name: setting.Name })
+  const store = await openStore({ storage: 'file', bucket: join(GOLDEN, name, 'objects/'), name: setting.Name })
   const chunks = await openChunks({
     store,
     blockBytes: setting.BlockSize * 1024,

@@ -18,29 +18,29 @@ before(async () => {
 after(() => fs.rm(dir, { recursive: true }))
 
 describe('opening a store', () => {
-  it('tells where the data lies', () => {
+  it('tells where the data lies', async () => {
     assert.equal(
-      openStore({ storage: 'file', bucket: '/var/jfs/', name: 'myvol' }).description,
+      (await openStore({ storage: 'file', bucket: '/var/jfs/', name: 'myvol' })).description,
       'file:///var/jfs/myvol/',
     )
     assert.equal(
-      openStore({ storage: 'FILE', bucket: '/var/jfs', name: 'myvol' }).description,
+      (await openStore({ storage: 'FILE', bucket: '/var/jfs', name: 'myvol' })).description,
       'file:///var/jfs/myvol/',
     )
   })
 
-  it('refuses storages that are unknown, and those of the format that are not built yet', () => {
-    assert.throws(() => openStore({ storage: 'foo', bucket: 'b', name: 'v' }), /^Fault: invalid storage: foo$/)
-    assert.throws(
-      () => openStore({ storage: 's3', bucket: 'b', name: 'v' }),
-      /^Fault: storage s3 is not supported yet$/,
+  it('refuses storages that are unknown, and those of the format that are not built yet', async () => {
+    await assert.rejects(openStore({ storage: 'foo', bucket: 'b', name: 'v' }), /^Fault: invalid storage: foo$/)
+    await assert.rejects(
+      openStore({ storage: 'tikv', bucket: 'b', name: 'v' }),
+      /^Fault: storage tikv is not supported yet$/,
     )
   })
 })
 
 describe('files as objects', () => {
   it('lie below the bucket and the name of the volume', async () => {
-    const store = openStore({ storage: 'file', bucket: `${dir}/`, name: 'vol' })
+    const store = await openStore({ storage: 'file', bucket: `${dir}/`, name: 'vol' })
     await store.put('chunks/0/0/1_0_6', Buffer.from('hello\n'))
     assert.equal(await fs.readFile(`${dir}/vol/chunks/0/0/1_0_6`, 'utf8'), 'hello\n')
     assert.equal((await fs.stat(`${dir}/vol/chunks/0/0/1_0_6`)).mode & 0o777, 0o666 & ~process.umask())
