@@ -1,16 +1,21 @@
-/** Blocks as objects: key, codec, time-out, retry, concurrency and metrics of every object request stand here once.
+/** Blocks as objects: key, codec, time-out, retry, concurrency, bandwidth and metrics of every object request stand here once.
  *
  *  Retries: a put is repeated here (its repetition is harmless: same key, same bytes); a get is not, the reader of the file
  *  repeats it (spec data-objects section 5.1). A time-out abandons the attempt but cannot end it: an abandoned put may still
- *  look at the bytes, therefore the caller learns by `release` when nobody does any more. */
+ *  look at the bytes, therefore the caller learns by `release` when nobody does any more.
+ *
+ *  Bandwidth: an upload waits for its encoded length before each attempt, a download for the length asked for before the request,
+ *  or, where objects are encoded and nobody knows it, for the received length after it (section 5.2). Time-outs do not count that. */
 
 import type { Clock } from '../base/clock.ts'
 import { EDQUOT, ENOENT, ENOSPC } from '../base/errno.ts'
-import { Fault } from '../base/fault.ts'
+import { causeText, Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import { type Counter, exponentialBuckets, type Histogram, type Metrics } from '../base/metrics.ts'
-import type { ObjectStore } from '../object/store.ts'
+import type { RateLimit } from '../object/rate-limit.ts'
+import { ObjectMissing, type ObjectStore } from '../object/store.ts'
 import type { Codec } from './codec.ts'
+import { type DownloadSize, Hedges, sizeOf } from './hedges.ts'
 import { type Block, objectKey } from './keys.ts'
 import { Slots } from './slots.ts'
 
@@ -19,9 +24,7 @@ const SLOW_REQUEST_MS = 10_000
 const FULL_RETRIES = 2
 /** of a sync while the store is away: a minute, since an unmount waits for it */
 const AWAY_RETRIES = 5
-/** the storage class is part of the label for JuiceFS's dashboards */
-const LABELS = { GET: 'GET,STANDARD', PUT: 'PUT,STANDARD', DELETE: 'DELETE,' } as const
-type Method = keyof typeof LABELS
+type Method = 'GET' | 'PUT' | 'DELETE'
 
 export interface BlockObjectsOptions {
   readonly store: ObjectStore
@@ -35,6 +38,11 @@ export interface BlockObjectsOptions {
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
+  /** absent: unlimited */
+  readonly uploadLimit?: RateLimit
+  readonly downloadLimit?: RateLimit
+  /** of new objects, for the labels of metrics; absent or empty: the bucket's own */
+  readonly storageClass?: string
   /** between attempts; the tests' is shorter */
   readonly pause: (ms: number) => Promise<unknown>
 }
@@ -48,6 +56,9 @@ export class BlockObjects {
   readonly #durations: Histogram
   readonly #bytes: Counter
   readonly #errors: Counter
+  readonly #hedged: Counter
+  readonly #hedges = new Hedges()
+  readonly #labels: Readonly<Record<Method, string>>
   #uploading = 0
 
   constructor(options: BlockObjectsOptions) {
@@ -65,6 +76,9 @@ export class BlockObjects {
     )
     this.#bytes = metrics.counter('object_request_data_bytes', 'Object requests size in bytes.', labels)
     this.#errors = metrics.counter('object_request_errors', 'failed requests to object store')
+    this.#hedged = metrics.counter('object_request_hedged', 'downloads that were slow and requested a second time')
+    const storageClass = options.storageClass || 'STANDARD'
+    this.#labels = { GET: `GET,${storageClass}`, PUT: `PUT,${storageClass}`, DELETE: 'DELETE,' }
     metrics.gauge('object_request_uploading', 'number of uploading requests to object store', () => this.#uploading)
   }
 
@@ -75,7 +89,7 @@ export class BlockObjects {
   /** The whole plain block, exactly its length, frozen. One attempt. */
   async get(block: Block): Promise<Buffer> {
     const key = this.key(block)
-    const body = await this.#download(key, () =>
+    const body = await this.#download(key, block.length, () =>
       this.#o.store.get(key, undefined, this.#o.codec.plain ? block.length : undefined),
     )
     try {
@@ -88,7 +102,7 @@ export class BlockObjects {
   /** Plain bytes [offset, offset + length) of the block; only where `rangeReads`. One attempt. */
   async getRange(block: Block, offset: number, length: number): Promise<Buffer> {
     const key = this.key(block)
-    const bytes = await this.#download(key, () => this.#o.store.get(key, { offset, length }))
+    const bytes = await this.#download(key, length, () => this.#o.store.get(key, { offset, length }))
     if (bytes.length !== length) {
       throw new Fault(`object ${key} is short: ${bytes.length} bytes at ${offset} instead of ${length}`)
     }
@@ -143,13 +157,14 @@ export class BlockObjects {
       await this.#uploads.enter()
       this.#uploading++
       try {
+        await this.#o.uploadLimit?.pay(body.length)
         if (stop()) throw new Fault(`put object ${key}: given up`)
         await this.#request('PUT', key, this.#o.putTimeoutMs, () => this.#o.store.put(key, body), abandoned)
-        this.#bytes.add(body.length, LABELS.PUT)
+        this.#bytes.add(body.length, this.#labels.PUT)
         return
       } catch (error) {
         if (attempt >= this.#retriesAfter(error) || stop()) throw error
-        this.#o.log.warn(`put object ${key}: ${error instanceof Error ? error.message : error}, will try again`)
+        this.#o.log.warn(`${causeText(error)}, will try again`)
       } finally {
         this.#uploading--
         this.#uploads.leave()
@@ -163,14 +178,55 @@ export class BlockObjects {
     return isFull ? Math.min(FULL_RETRIES, this.#o.ioRetries) : this.#o.ioRetries
   }
 
-  async #download(key: string, get: () => Promise<Buffer>): Promise<Buffer> {
+  /** `plainBytes`: what is asked for, before any encoding. */
+  async #download(key: string, plainBytes: number, get: () => Promise<Buffer>): Promise<Buffer> {
+    const { codec, downloadLimit, getTimeoutMs } = this.#o
     await this.#downloads.enter()
     try {
-      const body = await this.#request('GET', key, this.#o.getTimeoutMs, get, null)
-      this.#bytes.add(body.length, LABELS.GET)
+      if (codec.plain) await downloadLimit?.pay(plainBytes)
+      const body = await this.#request('GET', key, getTimeoutMs, () => this.#getFirst(sizeOf(plainBytes), get), null)
+      this.#bytes.add(body.length, this.#labels.GET)
+      if (!codec.plain) await downloadLimit?.pay(body.length)
       return body
     } finally {
       this.#downloads.leave()
+    }
+  }
+
+  /** The first answer to one request, or to two where the first is slow (hedges.ts). A failure is told at once while there is one
+   *  request only. */
+  async #getFirst(size: DownloadSize, get: () => Promise<Buffer>): Promise<Buffer> {
+    const timed = async (): Promise<Buffer> => {
+      const startedMs = this.#o.clock.monotonicMs()
+      const body = await get()
+      this.#hedges.observe(size, this.#o.clock.monotonicMs() - startedMs)
+      return body
+    }
+    const slowMs = this.#hedges.begin(size)
+    const first = timed()
+    // Under a limit the wire is what is slow.
+    if (slowMs === Number.POSITIVE_INFINITY || this.#o.downloadLimit?.isUnlimited === false) return first
+    let timer: NodeJS.Timeout | undefined
+    const slow = new Promise<null>(resolve => {
+      timer = setTimeout(resolve, slowMs, null)
+    })
+    try {
+      const body = await Promise.race([first, slow])
+      if (body !== null) return body
+    } finally {
+      clearTimeout(timer)
+    }
+    if (!this.#downloads.tryEnter()) return first
+    if (!this.#hedges.take()) {
+      this.#downloads.leave()
+      return first
+    }
+    this.#hedged.add(1)
+    const second = timed().finally(() => this.#downloads.leave())
+    try {
+      return await Promise.any([first, second])
+    } catch (error) {
+      throw (error as AggregateError).errors[0]
     }
   }
 
@@ -189,19 +245,30 @@ export class BlockObjects {
       timer = setTimeout(() => {
         abandoned?.push(running)
         running.catch(() => {})
-        reject(new Fault(`${method} ${key}: no answer within ${timeoutMs} ms`))
+        reject(new Fault(`no answer within ${timeoutMs} ms`))
       }, timeoutMs)
     })
+    let failure: unknown
     try {
       return await Promise.race([running, timeout])
     } catch (error) {
+      failure = error
       this.#errors.add(1)
-      throw error instanceof Fault ? error : new Fault(`${method} ${key}`, { cause: error })
+      throw named(error, `${method} ${key} (${Math.round(clock.monotonicMs() - startedMs)} ms)`)
     } finally {
       clearTimeout(timer)
       const tookMs = clock.monotonicMs() - startedMs
-      this.#durations.observe(tookMs / 1000, LABELS[method])
+      this.#durations.observe(tookMs / 1000, this.#labels[method])
       if (tookMs > SLOW_REQUEST_MS) log.warn(`slow request: ${method} ${key} (cost: ${(tookMs / 1000).toFixed(3)}s)`)
+      const outcome = failure === undefined ? '<nil>' : causeText(failure)
+      log.debug(`${method} ${key} (req_id: "", err: ${outcome}, cost: ${tookMs.toFixed(3)}ms)`)
     }
   }
+}
+
+/** With request, object and time before the cause. Whoever asks for a missing object is told its name already. */
+function named(error: unknown, request: string): unknown {
+  if (error instanceof ObjectMissing) return error
+  const { errno, isPermanent } = error instanceof Fault ? error : new Fault('')
+  return new Fault(request, { errno, isPermanent, cause: error })
 }

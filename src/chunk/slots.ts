@@ -16,6 +16,13 @@ export class Slots {
     return new Promise(resolve => this.#waiting.push(resolve))
   }
 
+  /** Takes a slot only if one is free. */
+  tryEnter(): boolean {
+    if (this.#free === 0) return false
+    this.#free--
+    return true
+  }
+
   leave(): void {
     const next = this.#waiting.shift()
     if (next) next()

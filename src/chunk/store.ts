@@ -9,6 +9,7 @@ import { Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import type { Maybe } from '../base/maybe.ts'
 import type { Metrics } from '../base/metrics.ts'
+import type { RateLimit } from '../object/rate-limit.ts'
 import type { ObjectStore } from '../object/store.ts'
 import { BlockCache } from './block-cache.ts'
 import { BlockObjects } from './block-objects.ts'
@@ -61,6 +62,11 @@ export interface ChunkOptions {
   readonly random: () => number
   readonly log: Log
   readonly metrics: Metrics
+  /** bandwidth; absent: unlimited */
+  readonly uploadLimit?: RateLimit
+  readonly downloadLimit?: RateLimit
+  /** of new objects, for the labels of metrics */
+  readonly storageClass?: string
   /** how to wait between attempts of a put; absent: by the machine's timer */
   readonly pause?: (ms: number) => Promise<unknown>
   /** called when the client has become idle and dropped its buffers: memory may go back to the system; absent: it stays */
