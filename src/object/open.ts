@@ -4,7 +4,9 @@
 import { SystemClock } from '../base/clock.ts'
 import { EINVAL, ENOTSUP } from '../base/errno.ts'
 import { Fault } from '../base/fault.ts'
+import type { EncryptionSetting } from './encrypt.ts'
 import { withPrefix } from './prefix.ts'
+import { shardBuckets, withShards } from './shards.ts'
 import type { ObjectStore } from './store.ts'
 
 export interface StorageSetting {
@@ -24,6 +26,8 @@ export interface StorageSetting {
   readonly tag?: string | undefined
   /** number of buckets; `bucket` then holds a `%d`. 0 or 1: one */
   readonly shards?: number | undefined
+  /** absent: objects are stored as they are */
+  readonly encryption?: EncryptionSetting | undefined
 }
 
 /** Names that the volume format knows (spec data-objects section 4) and that have no driver here yet. */
@@ -32,10 +36,22 @@ const NOT_YET = new Set(
    dragonfly hdfs ceph gluster nfs cifs smb sftp webdav redis mysql postgres sqlite3 tikv etcd`.split(/\s+/),
 )
 
-/** The volume's store, below `{name}/`. Throws a Fault for a storage that is unknown or not supported yet, and for a bucket that
- *  is not spelled as its storage demands. Whether it can be reached shows at the first call. */
+/** The volume's store, below `{name}/`: encrypt( prefix( shard( back ends ))). Throws a Fault for a storage that is unknown or not
+ *  supported yet, for a bucket that is not spelled as its storage demands, and for an encryption key that cannot be read. Whether
+ *  the store can be reached shows at the first call. */
 export async function openStore(setting: StorageSetting): Promise<ObjectStore> {
-  return withPrefix(await openBackend(setting), `${setting.name}/`)
+  const store = withPrefix(await openBuckets(setting), `${setting.name}/`)
+  if (!setting.encryption) return store
+  const { withEncryption } = await import('./encrypt.ts')
+  return withEncryption(store, setting.encryption)
+}
+
+async function openBuckets(setting: StorageSetting): Promise<ObjectStore> {
+  const { bucket, shards = 0 } = setting
+  if (shards <= 1) return openBackend(setting)
+  const stores: ObjectStore[] = []
+  for (const each of shardBuckets(bucket, shards)) stores.push(await openBackend({ ...setting, bucket: each }))
+  return withShards(stores, bucket)
 }
 
 /** One bucket, as it is. */
