@@ -6,7 +6,7 @@
  *  big, bigd     4 GiB of the letter x; bigd is opened with direct I/O
  *  sink, sinkd   take what is written and forget it; sinkd with direct I/O
  *  d<N>          a directory of N entries, by name e0 … e<N-1>
- *  anything else can be created, written (the length is kept), looked at and removed, in the root directory */
+ *  anything else can be created, written (the length is kept), looked at and removed, in directories too */
 
 import type { Name } from '../src/base/bytes.ts'
 import { EISDIR, ENOENT, ENOSYS, ENOTDIR, type Errno } from '../src/base/errno.ts'
@@ -48,7 +48,8 @@ const EMPTY_ATTR = attrOf(TYPE_FILE, 0)
 
 class NullFileSystem implements FileSystem {
   readonly timeouts: Timeouts
-  readonly #names = new Map<Name, Ino>()
+  /** names by directory */
+  readonly #directories = new Map<Ino, Map<Name, Ino>>([[ROOT_INO, new Map()]])
   readonly #attrs = new Map<Ino, Attr>()
   readonly #direct = new Set<Ino>()
   #nextIno = 100
@@ -61,26 +62,31 @@ class NullFileSystem implements FileSystem {
       ['sink', 0],
       ['sinkd', 0],
     ] as const) {
-      const { ino } = this.#add(name, length)
+      const { ino } = this.#add(this.#directories.get(ROOT_INO)!, name, length)
       if (name.endsWith('d')) this.#direct.add(ino)
     }
   }
 
-  #add(name: Name, length: number): Entry {
+  #add(names: Map<Name, Ino>, name: Name, length: number): Entry {
     const ino = this.#nextIno++ as Ino
     const attr = length === 0 ? EMPTY_ATTR : attrOf(TYPE_FILE, length)
-    this.#names.set(name, ino)
+    names.set(name, ino)
     this.#attrs.set(ino, attr)
     return { ino, attr }
   }
   #attr(ino: Ino): Attr {
-    return this.#attrs.get(ino) ?? (ino === ROOT_INO || (ino >= DIRECTORY && ino < ENTRY) ? DIRECTORY_ATTR : EMPTY_ATTR)
+    return (
+      this.#attrs.get(ino) ??
+      (this.#directories.has(ino) || (ino >= DIRECTORY && ino < ENTRY) ? DIRECTORY_ATTR : EMPTY_ATTR)
+    )
   }
 
   lookup(_ctx: Context, parent: Ino, name: Name): Entry | Errno {
-    if (parent !== ROOT_INO) return { ino: (ENTRY + Number(name.slice(1))) as Ino, attr: EMPTY_ATTR }
-    const ino = this.#names.get(name)
+    const names = this.#directories.get(parent)
+    if (names === undefined) return { ino: (ENTRY + Number(name.slice(1))) as Ino, attr: EMPTY_ATTR }
+    const ino = names.get(name)
     if (ino !== undefined) return { ino, attr: this.#attr(ino) }
+    if (parent !== ROOT_INO) return ENOENT
     const entries = /^d(\d+)$/.exec(name)
     return entries ? { ino: (DIRECTORY + Number(entries[1])) as Ino, attr: DIRECTORY_ATTR } : ENOENT
   }
@@ -92,23 +98,40 @@ class NullFileSystem implements FileSystem {
     return this.#attr(ino)
   }
   create(_ctx: Context, parent: Ino, name: Name): (Entry & Opened) | Errno {
-    return parent === ROOT_INO ? { ...this.#add(name, 0), fh: 1, openFlags: 0 } : ENOTDIR
+    const names = this.#directories.get(parent)
+    return names ? { ...this.#add(names, name, 0), fh: 1, openFlags: 0 } : ENOTDIR
   }
   mknod(_ctx: Context, parent: Ino, name: Name): Entry | Errno {
-    return parent === ROOT_INO ? this.#add(name, 0) : ENOTDIR
+    const names = this.#directories.get(parent)
+    return names ? this.#add(names, name, 0) : ENOTDIR
   }
-  unlink(_ctx: Context, _parent: Ino, name: Name): undefined | Errno {
-    const ino = this.#names.get(name)
+  mkdir(_ctx: Context, parent: Ino, name: Name): Entry | Errno {
+    const names = this.#directories.get(parent)
+    if (!names) return ENOTDIR
+    const ino = this.#nextIno++ as Ino
+    names.set(name, ino)
+    this.#directories.set(ino, new Map())
+    return { ino, attr: DIRECTORY_ATTR }
+  }
+  rmdir(_ctx: Context, parent: Ino, name: Name): undefined | Errno {
+    const ino = this.#directories.get(parent)?.get(name)
     if (ino === undefined) return ENOENT
-    this.#names.delete(name)
+    this.#directories.get(parent)?.delete(name)
+    this.#directories.delete(ino)
+    return undefined
+  }
+  unlink(_ctx: Context, parent: Ino, name: Name): undefined | Errno {
+    const ino = this.#directories.get(parent)?.get(name)
+    if (ino === undefined) return ENOENT
+    this.#directories.get(parent)?.delete(name)
     this.#attrs.delete(ino)
     return undefined
   }
-  rename(_ctx: Context, _parent: Ino, name: Name, _newParent: Ino, newName: Name): undefined | Errno {
-    const ino = this.#names.get(name)
+  rename(_ctx: Context, parent: Ino, name: Name, newParent: Ino, newName: Name): undefined | Errno {
+    const ino = this.#directories.get(parent)?.get(name)
     if (ino === undefined) return ENOENT
-    this.#names.delete(name)
-    this.#names.set(newName, ino)
+    this.#directories.get(parent)?.delete(name)
+    this.#directories.get(newParent)?.set(newName, ino)
     return undefined
   }
 
@@ -135,11 +158,11 @@ class NullFileSystem implements FileSystem {
       return
     }
     let i = 0
-    for (const [name, child] of this.#names)
+    for (const [name, child] of this.#directories.get(ino) ?? [])
       if (i++ >= offset && !add(name, child, TYPE_FILE, attrs ? this.#attr(child) : null, i)) return
   }
   statfs(): Usage {
-    return { total: 2 ** 50, available: 2 ** 50, usedInodes: this.#names.size, availableInodes: 10 ** 7 }
+    return { total: 2 ** 50, available: 2 ** 50, usedInodes: this.#attrs.size, availableInodes: 10 ** 7 }
   }
 
   flush(): undefined {}
@@ -149,10 +172,8 @@ class NullFileSystem implements FileSystem {
   fsyncdir(): undefined {}
   access(): undefined {}
   readlink = (): Errno => ENOSYS
-  mkdir = (): Errno => ENOSYS
   symlink = (): Errno => ENOSYS
   link = (): Errno => ENOSYS
-  rmdir = (): Errno => ENOSYS
   tmpfile = (): Errno => ENOSYS
   fallocate = (): Errno => ENOSYS
   copyFileRange = (): Errno => ENOSYS
