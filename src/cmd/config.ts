@@ -4,7 +4,16 @@ import type { Ino } from '../base/ino.ts'
 import { Driver } from '../meta/driver.ts'
 import type { Engine } from '../meta/engine.ts'
 import { counter, done, gather, type Operation, QUOTA_DIR } from '../meta/facts.ts'
-import { compareVersions, type Format, parseVersion, secretsRemoved, showFormat } from '../meta/model/format.ts'
+import {
+  compareVersions,
+  type Format,
+  parseVersion,
+  secretsRemoved,
+  showFormat,
+  type Tier,
+  tierZero,
+  withTierZero,
+} from '../meta/model/format.ts'
 import { decryptSecrets } from '../meta/model/secrets.ts'
 import { allRows } from './all-rows.ts'
 import { CommandError } from './exit.ts'
@@ -14,6 +23,7 @@ import { bytesText, mbpsText, withCommas } from './humanize.ts'
 import { confirm, YELLOW_WARNING } from './prompt.ts'
 import { checkTrashDays, loadFormat, proveStorage, storedBucket, storeSetting } from './setting.ts'
 import { log as terminalLog } from './terminal-log.ts'
+import { checkTag } from './values.ts'
 import { NOT_FORMATTED, openEngine, openStorage } from './volume.ts'
 
 /** records removed in one commit */
@@ -74,6 +84,12 @@ function change(draft: Draft, options: Options): void {
     draft.next = { ...draft.next, [field]: options.string(key) }
     draft.lines.push(line(key, 'updated'))
   }
+  const setTier = (key: string, field: 'StorageClass' | 'Tag', value: string): void => {
+    const tier = tierZero(draft.next)
+    if (tier[field] === value) return
+    draft.next = withTierZero(draft.next, { ...tier, [field]: value })
+    draft.lines.push(`set tier 0 ${key}: ${value}`)
+  }
   const changes: Readonly<Record<string, () => void>> = {
     'access-key': () => set('access-key', 'AccessKey', options.string('access-key')),
     bucket: () => {
@@ -104,6 +120,8 @@ function change(draft: Draft, options: Options): void {
     'secret-key': () => setSecret('secret-key', 'SecretKey'),
     'session-token': () => setSecret('session-token', 'SessionToken'),
     storage: () => set('storage', 'Storage', options.string('storage').toLowerCase()),
+    'storage-class': () => setTier('storage-class', 'StorageClass', options.string('storage-class')),
+    tag: () => setTier('tag', 'Tag', checkTag(options.string('tag'))),
     'trash-days': () => set('trash-days', 'TrashDays', checkTrashDays(options.number('trash-days'))),
     'upload-limit': () => set('upload-limit', 'UploadLimit', options.number('upload-limit'), mbpsText),
   }
@@ -117,13 +135,20 @@ function change(draft: Draft, options: Options): void {
 
 /** Tests a new storage; asks before a change that locks clients out, empties the trash or refuses writes at once. */
 async function ask({ old, next }: Draft, options: Options, engine: Engine): Promise<void> {
-  const isMoved = (['Storage', 'Bucket', 'AccessKey', 'SecretKey', 'SessionToken'] as const).some(
-    key => old[key] !== next[key],
-  )
+  const [tier, nextTier] = [tierZero(old), tierZero(next)]
+  const isOtherTier = tier.StorageClass !== nextTier.StorageClass || tier.Tag !== nextTier.Tag
+  const isMoved =
+    isOtherTier ||
+    (['Storage', 'Bucket', 'AccessKey', 'SecretKey', 'SessionToken'] as const).some(key => old[key] !== next[key])
   if (isMoved) await proveStorage(await openStorage(next), terminalLog())
   const proceed = async (...warning: string[]): Promise<void> => {
     process.stdout.write(`${YELLOW_WARNING}: ${warning.join('\n')}\n`)
     if (!options.bool('yes') && !(await confirm())) throw new CommandError('Aborted.')
+  }
+  if (isOtherTier && (tier.StorageClass || tier.Tag)) {
+    const shown = ({ StorageClass, Tag }: Tier): string =>
+      `storage-class ${StorageClass || '(none)'}, tag ${Tag || '(none)'}`
+    await proceed(`existing tier will be overwritten: ${shown(tier)} -> ${shown(nextTier)}`)
   }
   const [space, inodes] = (await engine.gather([counter('usedSpace'), counter('totalInodes')], 'look')) as [
     number,

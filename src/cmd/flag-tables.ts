@@ -26,8 +26,8 @@ const dataStorage = inCategory('DATA STORAGE', [
   { name: 'access-key', kind: 'string', help: 'access key for the object storage (env ACCESS_KEY)' },
   { name: 'secret-key', kind: 'string', help: 'secret key for the object storage (env SECRET_KEY)' },
   { name: 'session-token', kind: 'string', help: 'session token for the object storage (env SESSION_TOKEN)' },
-  { name: 'storage-class', kind: 'string', help: 'default storage class', refused: NOT_BUILT },
-  { name: 'tag', kind: 'string', help: 'tag of uploaded objects', refused: NOT_BUILT },
+  { name: 'storage-class', kind: 'string', help: 'storage class of new objects' },
+  { name: 'tag', kind: 'string', help: 'key=value, tag of new objects' },
 ])
 
 const management = inCategory('MANAGEMENT', [
@@ -51,16 +51,10 @@ export const FORMAT_FLAGS: readonly Flag[] = [
       help: 'size of a block, a power of two from 64K to 16M',
     },
     { name: 'compress', kind: 'string', fallback: 'none', help: 'lz4, zstd or none' },
-    { name: 'encrypt-rsa-key', kind: 'string', help: 'RSA private key that encrypts data', refused: NOT_BUILT },
-    {
-      name: 'encrypt-algo',
-      kind: 'string',
-      fallback: 'aes256gcm-rsa',
-      help: 'algorithm of the encryption',
-      refused: NOT_BUILT,
-    },
+    { name: 'encrypt-rsa-key', kind: 'string', help: 'file of the RSA private key (PEM) that encrypts data' },
+    { name: 'encrypt-algo', kind: 'string', fallback: 'aes256gcm-rsa', help: 'aes256gcm-rsa or chacha20-rsa' },
     { name: 'hash-prefix', kind: 'bool', help: 'object names begin with a hash' },
-    { name: 'shards', kind: 'int', fallback: '0', help: 'spread blocks over so many buckets' },
+    { name: 'shards', kind: 'int', fallback: '0', help: 'spread blocks over so many buckets, %d in --bucket' },
   ]),
   ...management,
   { name: 'force', kind: 'bool', help: 'overwrite an existing setting' },
@@ -150,8 +144,8 @@ const metaCache = inCategory('META CACHE', [
 const clientStorage = inCategory('DATA STORAGE', [
   { name: 'storage', kind: 'string', help: 'kind of object storage, for this client only' },
   { name: 'bucket', kind: 'string', help: 'bucket, for this client only' },
-  { name: 'storage-class', kind: 'string', help: 'class of objects written by this client', refused: NOT_BUILT },
-  { name: 'tag', kind: 'string', help: 'tag of objects written by this client', refused: NOT_BUILT },
+  { name: 'storage-class', kind: 'string', help: 'class of objects written by this client' },
+  { name: 'tag', kind: 'string', help: 'key=value, tag of objects written by this client' },
   { name: 'get-timeout', kind: 'duration', fallback: '60s', help: 'time-out of a download' },
   { name: 'put-timeout', kind: 'duration', fallback: '60s', help: 'time-out of an upload' },
   { name: 'io-retries', kind: 'uint', fallback: '10', help: 'attempts after a failure' },
@@ -159,8 +153,8 @@ const clientStorage = inCategory('DATA STORAGE', [
   { name: 'max-downloads', kind: 'uint', fallback: '200', help: 'downloads at a time' },
   { name: 'max-stage-write', kind: 'uint', fallback: '1000', help: 'staged writes at a time', refused: NOT_BUILT },
   { name: 'max-deletes', kind: 'uint', fallback: '10', help: 'deletions at a time, 0 = delete no objects' },
-  { name: 'upload-limit', kind: 'mbps', fallback: '0', help: 'limit of uploads, Mbps', refused: NOT_BUILT },
-  { name: 'download-limit', kind: 'mbps', fallback: '0', help: 'limit of downloads, Mbps', refused: NOT_BUILT },
+  { name: 'upload-limit', kind: 'mbps', fallback: '0', help: "limit of uploads, Mbps; 0 = the volume's" },
+  { name: 'download-limit', kind: 'mbps', fallback: '0', help: "limit of downloads, Mbps; 0 = the volume's" },
   { name: 'check-storage', kind: 'bool', help: 'test the object storage before mounting' },
 ])
 

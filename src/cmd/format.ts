@@ -5,12 +5,21 @@
  *  Nothing is written before everything that can be checked has been; a database file is not even made. */
 
 import { randomUUID } from 'node:crypto'
-import { accessSync, constants, existsSync, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Log } from '../base/log.ts'
 import type { Engine } from '../meta/engine.ts'
-import { compareVersions, type Format, parseVersion, secretsRemoved, showFormat } from '../meta/model/format.ts'
+import {
+  compareVersions,
+  type Format,
+  parseVersion,
+  secretsRemoved,
+  showFormat,
+  tierZero,
+  withTierZero,
+} from '../meta/model/format.ts'
 import { decryptSecrets } from '../meta/model/secrets.ts'
+import { cipherOf } from '../object/envelope.ts'
 import { isEmptyForFormat } from '../object/storage-test.ts'
 import type { ObjectStore } from '../object/store.ts'
 import { CommandError, messageOf } from './exit.ts'
@@ -19,7 +28,8 @@ import { bytesText } from './humanize.ts'
 import { maskPassword, parseMetaUrl } from './meta-url.ts'
 import { checkTrashDays, defaultBucket, loadFormat, proveStorage, storedBucket, storeSetting } from './setting.ts'
 import { log as terminalLog } from './terminal-log.ts'
-import { openEngine, openStorage, refuseUnsupported } from './volume.ts'
+import { checkTag } from './values.ts'
+import { openEngine, openStorage, refuseUnsupported, warnOfClasses } from './volume.ts'
 
 const NAME = /^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/
 const COMPRESSIONS = ['lz4', 'zstd', 'none']
@@ -58,6 +68,8 @@ export async function run(options: Options, [metaUrl = '', name = '']: readonly 
     refuseUnsupported(wanted, false)
     const store = await openStorage(wanted)
     log.info(`Data use ${store.description}`)
+    warnOfClasses(wanted, log)
+    if (!old && (wanted.Shards ?? 0) > 1) await makeBuckets(store, log)
     await proveStorage(store, log)
     if (!old) await refuseOccupied(store)
     if (!old) await putUuid(store, wanted.UUID)
@@ -90,6 +102,8 @@ function checkTyped(options: Options, name: string): void {
     throw new CommandError(`Unsupported compress algorithm: "${options.string('compress')}"`)
   }
   checkTrashDays(options.number('trash-days'))
+  checkTag(options.string('tag'))
+  if (options.given('encrypt-rsa-key') || options.given('encrypt-algo')) cipherOf(options.string('encrypt-algo'))
   if (options.number('shards') > MAX_SHARDS) throw new CommandError(`too many shards: ${options.number('shards')}`)
 }
 
@@ -113,7 +127,8 @@ function fresh(options: Options, name: string, log: Log): Format {
     Name: name,
     UUID: randomUUID(),
     Storage: storage,
-    Tiers: { 0: { ID: 0, StorageClass: '', Tag: '' } },
+    StorageClass: options.string('storage-class'),
+    Tiers: { 0: { ID: 0, StorageClass: options.string('storage-class'), Tag: options.string('tag') } },
     Bucket: storedBucket(storage, options.string('bucket') || defaultBucket()),
     BlockSize: blockKiB(options, log),
     Compression: options.string('compress'),
@@ -121,7 +136,8 @@ function fresh(options: Options, name: string, log: Log): Format {
     HashPrefix: options.bool('hash-prefix'),
     Capacity: options.number('capacity'),
     Inodes: options.number('inodes'),
-    EncryptAlgo: 'aes256gcm-rsa',
+    EncryptKey: rsaKeyOf(options.string('encrypt-rsa-key')),
+    EncryptAlgo: options.string('encrypt-algo'),
     TrashDays: options.number('trash-days'),
     MetaVersion: 1,
     MinClientVersion: FIRST_VERSION,
@@ -147,8 +163,16 @@ function updated(old: Format, options: Options, name: string, log: Log): Format 
   given('compress', 'Compression', () => options.string('compress'))
   given('shards', 'Shards', () => options.number('shards'))
   given('hash-prefix', 'HashPrefix', () => options.bool('hash-prefix'))
+  for (const flag of ['encrypt-rsa-key', 'encrypt-algo']) {
+    if (options.given(flag)) log.warn(`Flag "${flag}" is ignored since it cannot be updated`)
+  }
   if (options.bool('enable-acl')) changed.EnableACL = true
-  return raised(changed as unknown as Format)
+  const next = changed as unknown as Format
+  const tier = tierZero(next)
+  const StorageClass = options.given('storage-class') ? options.string('storage-class') : tier.StorageClass
+  const Tag = options.given('tag') ? options.string('tag') : tier.Tag
+  const isOther = StorageClass !== tier.StorageClass || Tag !== tier.Tag
+  return raised(isOther ? withTierZero(next, { ID: 0, StorageClass, Tag }) : next)
 }
 
 /** Flags first, then the environment, which is forgotten once read: no child process inherits it. */
@@ -164,6 +188,16 @@ function credentials(options: Options): Partial<Format> {
     if (value !== undefined && (value !== '' || options.given(flag))) found[key] = value
   }
   return found
+}
+
+/** The text of the key's file; whether it is a key shows when the store is opened. */
+function rsaKeyOf(path: string): string {
+  if (path === '') return ''
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    throw new CommandError(`load RSA key from "${path}": ${messageOf(error)}`)
+  }
 }
 
 /** KiB, rounded down to a power of two. */
@@ -193,6 +227,11 @@ function refuseImmutable(old: Format, wanted: Format): void {
       throw new CommandError(`format: update format: cannot update ${words} from ${before} to ${after}`)
     }
   }
+}
+
+/** The storage test makes buckets only when its own object cannot be put, and that lies in one of them. */
+async function makeBuckets(store: ObjectStore, log: Log): Promise<void> {
+  await store.create().catch(error => log.warn(`create buckets: ${messageOf(error)}`))
 }
 
 async function refuseOccupied(store: ObjectStore): Promise<void> {

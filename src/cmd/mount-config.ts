@@ -50,8 +50,8 @@ export function mountConfig(settings: MountSettings, meta: MetaClient, metricsAd
       MaxUpload: chunk.maxUploads,
       MaxDownload: chunk.maxDownloads,
       MaxRetries: vfs.ioRetries,
-      UploadLimit: 0,
-      DownloadLimit: 0,
+      UploadLimit: bytesPerSecond(settings.limits.uploadMbps || meta.format.UploadLimit),
+      DownloadLimit: bytesPerSecond(settings.limits.downloadMbps || meta.format.DownloadLimit),
       Writeback: false,
       HashPrefix: meta.format.HashPrefix === true,
       BlockSize: meta.format.BlockSize * 1024,
@@ -96,5 +96,6 @@ export function mountConfig(settings: MountSettings, meta: MetaClient, metricsAd
   }
 }
 
+const bytesPerSecond = (mbps: number | undefined): number => ((mbps ?? 0) * 1e6) / 8
 const squash = (who: { uid: number; gid: number } | null): object | undefined =>
   who ? { Uid: who.uid, Gid: who.gid } : undefined

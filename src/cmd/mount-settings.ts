@@ -10,6 +10,7 @@ import { CommandError } from './exit.ts'
 import type { Options } from './flags.ts'
 import { bytesText } from './humanize.ts'
 import { parseMetaUrl } from './meta-url.ts'
+import { checkTag } from './values.ts'
 import { OUR_VERSION } from './version.ts'
 
 export interface MountSettings {
@@ -35,6 +36,10 @@ export interface MountSettings {
   /** override the setting for this client */
   readonly storage: string | null
   readonly bucket: string | null
+  readonly storageClass: string | null
+  readonly tag: string | null
+  /** 0 = the volume's */
+  readonly limits: { readonly uploadMbps: number; readonly downloadMbps: number }
   readonly subdir: string
   readonly checkStorage: boolean
   readonly fuse: FuseSettings
@@ -159,6 +164,9 @@ export function mountSettings(
     maxDeletes: options.number('max-deletes'),
     storage: options.given('storage') ? options.string('storage').toLowerCase() : null,
     bucket: options.given('bucket') ? options.string('bucket') : null,
+    storageClass: options.given('storage-class') ? options.string('storage-class') : null,
+    tag: options.given('tag') ? checkTag(options.string('tag')) : null,
+    limits: { uploadMbps: options.number('upload-limit'), downloadMbps: options.number('download-limit') },
     subdir: options.string('subdir'),
     checkStorage: options.bool('check-storage'),
     fuse: {

@@ -33,11 +33,10 @@ import { serveMetrics } from './metrics-endpoint.ts'
 import { mountConfig } from './mount-config.ts'
 import { countRequests, watchMount, watchTransactions } from './mount-metrics.ts'
 import type { MountSettings } from './mount-settings.ts'
-import { isInside } from './paths.ts'
-import { storedBucket } from './setting.ts'
+import { MountStorage } from './mount-storage.ts'
 import { unmountPath } from './unmount.ts'
 import { SHOWN_VERSION } from './version.ts'
-import { openMeta, openStorage, refuseUnsupported } from './volume.ts'
+import { openMeta, refuseUnsupported } from './volume.ts'
 
 export interface RunningMount {
   readonly volumeName: string
@@ -75,8 +74,9 @@ export async function startMount(
     const meta = await openMeta(settings.metaUrl, { config: settings.meta, clock, log, random })
     undo.push(() => meta.engine.close())
     refuseUnsupported(meta.format, readOnly)
-    const format = formatHere(meta.format, settings)
-    const store = await openStorage(format)
+    const { format } = meta
+    const storage = await MountStorage.open(format, settings, { clock, log })
+    const { store } = storage
     undo.push(() => store.close())
     log.info(`Data use ${store.description}`)
     progress.onOpened?.(store.description)
@@ -86,13 +86,14 @@ export async function startMount(
       log.info(`Object storage test passed in ${durationText(clock.monotonicMs() - start)}`)
     }
     log.info(`JuiceFS version ${SHOWN_VERSION}`)
-    if (format.UploadLimit || format.DownloadLimit)
-      log.warn('the upload and download limits of the volume are not applied yet')
 
     const metrics = new Metrics()
     const blockBytes = format.BlockSize * 1024
     const chunks = await openChunks({
       store,
+      uploadLimit: storage.uploadLimit,
+      downloadLimit: storage.downloadLimit,
+      storageClass: storage.storageClass,
       blockBytes,
       compression: compressionOf(format),
       hashPrefix: format.HashPrefix === true,
@@ -180,7 +181,10 @@ export async function startMount(
       isVolumeGone = true
       unmount().catch(error => log.error(`umount ${settings.mountPoint}: ${error}`))
     }
-    meta.hooks.onFormatChanged = fresh => log.info(`found new configuration: ${fresh.Name}`)
+    meta.hooks.onFormatChanged = fresh => {
+      log.info(`found new configuration: ${fresh.Name}`)
+      void storage.follow(fresh)
+    }
     try {
       await server.start()
     } catch (error) {
@@ -207,16 +211,6 @@ export async function startMount(
     await undoAll().catch(() => undefined) // the first error is the one to be told
     throw error
   }
-}
-
-/** The setting with what this client overrides. CommandError where the objects would lie inside the mount. */
-function formatHere(stored: Format, { storage, bucket, mountPoint }: MountSettings): Format {
-  const format = { ...stored, ...(storage ? { Storage: storage } : {}) }
-  if (bucket !== null) format.Bucket = storedBucket(format.Storage, bucket)
-  if (format.Storage === 'file' && isInside(format.Bucket, mountPoint)) {
-    throw new CommandError(`the bucket ${format.Bucket} lies inside the mount point ${mountPoint}`)
-  }
-  return format
 }
 
 function compressionOf(format: Format): Compression {

@@ -76,3 +76,9 @@ export function parseBoolean(flag: string, text: string): boolean {
   if (['false', '0', 'f', 'F', 'FALSE', 'False'].includes(text)) return false
   throw new CommandError(`Invalid value "${text}" for "${flag}": not true or false`)
 }
+
+/** `key=value`, or nothing. CommandError for anything else. */
+export function checkTag(text: string): string {
+  if (text !== '' && !/^[^=]+=[^=]+$/.test(text)) throw new CommandError(`Invalid tag: "${text}" is not key=value`)
+  return text
+}

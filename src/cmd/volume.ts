@@ -6,9 +6,10 @@ import { Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import { MetaClient, type MetaConfig } from '../meta/client.ts'
 import type { Engine } from '../meta/engine.ts'
-import { checkCompatible, type Format, unsupportedFeatures } from '../meta/model/format.ts'
+import { checkCompatible, type Format, tierZero, unsupportedFeatures } from '../meta/model/format.ts'
 import { decryptSecrets } from '../meta/model/secrets.ts'
 import { openStore } from '../object/open.ts'
+import { PASSPHRASE_VARIABLE } from '../object/rsa-key.ts'
 import type { ObjectStore } from '../object/store.ts'
 import { CommandError } from './exit.ts'
 import { maskPassword, parseMetaUrl } from './meta-url.ts'
@@ -72,21 +73,40 @@ export async function openMeta(metaUrl: string, options: OpenMetaOptions): Promi
   }
 }
 
-/** The object store that a setting names; its secrets may be encrypted. */
-export function openStorage(format: Format): Promise<ObjectStore> {
-  const { AccessKey, SecretKey, SessionToken } = decryptSecrets(format)
-  const tier = format.Tiers?.[0]
-  return openStore({
+/** The object store that a setting names; its secrets may be encrypted. The passphrase of an encrypted volume's key stands in the
+ *  environment. */
+export async function openStorage(format: Format): Promise<ObjectStore> {
+  const { AccessKey, SecretKey, SessionToken, EncryptKey, EncryptAlgo } = decryptSecrets(format)
+  const { StorageClass, Tag } = tierZero(format)
+  const passphrase = process.env[PASSPHRASE_VARIABLE]
+  const setting = {
     storage: format.Storage,
     bucket: format.Bucket,
     name: format.Name,
     accessKey: AccessKey,
     secretKey: SecretKey,
     sessionToken: SessionToken,
-    storageClass: tier?.StorageClass || format.StorageClass,
-    tag: tier?.Tag,
+    storageClass: StorageClass,
+    tag: Tag,
     shards: format.Shards,
-  })
+    encryption: EncryptKey ? { algorithm: EncryptAlgo, pem: EncryptKey, passphrase } : undefined,
+  }
+  try {
+    return await openStore(setting)
+  } catch (error) {
+    throw error instanceof Fault ? new Fault('object storage', { errno: error.errno, cause: error }) : error
+  }
+}
+
+/** Storages that keep bytes and nothing beside them. */
+const WITHOUT_CLASSES = new Set('file mem redis mysql postgres sqlite3 webdav sftp hdfs'.split(' '))
+
+/** A storage class or a tag that the storage cannot keep is left out, and that is said. */
+export function warnOfClasses(format: Format, log: Log): void {
+  const { StorageClass, Tag } = tierZero(format)
+  if ((StorageClass || Tag) && WITHOUT_CLASSES.has(format.Storage.toLowerCase())) {
+    log.warn(`Set storage tier: not supported by storage ${format.Storage}`)
+  }
 }
 
 /** Faults where this client would harm the volume or miss what its other clients rely on (design.md, trap h). */

@@ -67,11 +67,9 @@ describe('flags', () => {
 
   it('that are not built are refused by name, unless they ask for nothing', () => {
     assert.throws(check(MOUNT_FLAGS, 'writeback', 'true'), /--writeback is not supported yet/)
-    assert.throws(check(MOUNT_FLAGS, 'upload-limit', '100'), /--upload-limit is not supported yet/)
     assert.throws(check(MOUNT_FLAGS, 'open-cache', '1'), /--open-cache is not supported yet/)
     for (const [name, text] of [
       ['writeback', 'false'],
-      ['upload-limit', '0'],
       ['open-cache', '0s'],
     ] as const) {
       assert.doesNotThrow(check(MOUNT_FLAGS, name, text), name)

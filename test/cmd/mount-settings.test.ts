@@ -29,6 +29,15 @@ describe('settings of a mount', () => {
     assert.equal(made.meta.skipDirMtimeNs, 100e6)
     assert.deepEqual(made.metrics, { host: '127.0.0.1', port: 9567, isGiven: false, labels: {} })
   })
+  it('carry what overrides the storage of the volume for this client, and nothing that was not typed', () => {
+    const { made } = settings()
+    assert.deepEqual([made.storage, made.bucket, made.storageClass, made.tag], [null, null, null, null])
+    assert.deepEqual(made.limits, { uploadMbps: 0, downloadMbps: 0 })
+    const typed = settings({ 'upload-limit': '1.5G', 'download-limit': '80', 'storage-class': 'IA', tag: 'a=b' }).made
+    assert.deepEqual(typed.limits, { uploadMbps: 1500, downloadMbps: 80 })
+    assert.deepEqual([typed.storageClass, typed.tag], ['IA', 'a=b'])
+    assert.throws(() => settings({ tag: 'nonsense' }), /Invalid tag: "nonsense" is not key=value/)
+  })
   it('warn of what is changed or missing, once each', () => {
     assert.equal(settings().warnings.length, 1)
     assert.match(settings().warnings[0]!, /backups of the metadata are not supported yet/)

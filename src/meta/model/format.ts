@@ -152,6 +152,16 @@ export function tidyFormat(format: Format): Format {
   return tidy as unknown as Format
 }
 
+/** What new objects get unless a file says otherwise. A volume from before there were tiers has only `StorageClass`. */
+export const tierZero = (format: Format): Tier =>
+  format.Tiers?.[0] ?? { ID: 0, StorageClass: format.StorageClass ?? '', Tag: '' }
+
+export const withTierZero = (format: Format, tier: Tier): Format => ({
+  ...format,
+  StorageClass: tier.StorageClass,
+  Tiers: { ...format.Tiers, 0: tier },
+})
+
 /** What may be shown: secrets read `removed`. */
 export function secretsRemoved(format: Format): Format {
   const shown: Record<string, unknown> = { ...format }
@@ -163,8 +173,7 @@ export function secretsRemoved(format: Format): Format {
  *  what others cannot read, or leave out what others rely on (design.md, trap h). */
 export function unsupportedFeatures(format: Format, readOnly: boolean): string[] {
   const found: string[] = []
-  if ((format.Shards ?? 0) > 1) found.push(`${format.Shards} buckets (Shards)`)
-  if (format.EncryptKey) found.push('encryption of data (EncryptKey)')
+  if (format.EncryptKey && format.EncryptAlgo === 'sm4gcm') found.push('encryption of data by sm4gcm (EncryptAlgo)')
   if (readOnly) return found
   if (format.ChangeLog) found.push('the metadata change log (ChangeLog)')
   if (format.RangerRestUrl || format.RangerService) found.push('Ranger access control')

@@ -9,7 +9,9 @@ import {
   secretsRemoved,
   serializeFormat,
   showFormat,
+  tierZero,
   unsupportedFeatures,
+  withTierZero,
 } from '../../../src/meta/model/format.ts'
 import { decryptSecrets, encryptSecrets } from '../../../src/meta/model/secrets.ts'
 
@@ -142,20 +144,36 @@ describe('features that are not built', () => {
   it('are named', () => {
     const demanding = {
       ...plain,
-      Shards: 4,
       EncryptKey: 'k',
+      EncryptAlgo: 'sm4gcm',
       ChangeLog: true,
       KerbConf: 'c',
       RangerService: 'r',
       Novelty: true,
     }
     const names = unsupportedFeatures(demanding, false).join(' ')
-    for (const part of ['Shards', 'EncryptKey', 'ChangeLog', 'Kerberos', 'Ranger', 'Novelty'])
-      assert.ok(names.includes(part), part)
+    for (const part of ['sm4gcm', 'ChangeLog', 'Kerberos', 'Ranger', 'Novelty']) assert.ok(names.includes(part), part)
   })
   it('that concern changes only do not keep a reader out', () => {
     assert.deepEqual(unsupportedFeatures({ ...plain, ChangeLog: true }, true), [])
-    assert.equal(unsupportedFeatures({ ...plain, EncryptKey: 'k' }, true).length, 1)
+    const sm4 = { ...plain, EncryptKey: 'k', EncryptAlgo: 'sm4gcm' }
+    assert.equal(unsupportedFeatures(sm4, true).length, 1)
   })
   it('of an ordinary volume are none', () => assert.deepEqual(unsupportedFeatures(plain, false), []))
+  it('are not encryption and sharding', () =>
+    assert.deepEqual(unsupportedFeatures({ ...plain, EncryptKey: 'k', Shards: 4 }, false), []))
+})
+
+describe('tier 0', () => {
+  it('is where class and tag of new objects stand, or the older field where there are no tiers', () => {
+    const tier = { ID: 0, StorageClass: 'IA', Tag: 'k=v' }
+    assert.deepEqual(tierZero({ ...plain, StorageClass: 'OLD', Tiers: { 0: tier } }), tier)
+    assert.equal(tierZero({ ...plain, StorageClass: 'OLD', Tiers: null }).StorageClass, 'OLD')
+  })
+  it('that is changed leaves the other tiers, and the older field agrees', () => {
+    const other = { ID: 1, StorageClass: 'COLD', Tag: '' }
+    const changed = withTierZero({ ...plain, Tiers: { 1: other } }, { ID: 0, StorageClass: 'IA', Tag: '' })
+    assert.deepEqual(changed.Tiers, { 0: { ID: 0, StorageClass: 'IA', Tag: '' }, 1: other })
+    assert.equal(changed.StorageClass, 'IA')
+  })
 })
