@@ -25,6 +25,14 @@ import { Names } from './names.ts'
 
 const SLICE_BATCH = 4096
 
+/** What truncate and fallocate tell of a step (meta/ops). */
+interface Step {
+  readonly attr: Attr
+  readonly before: Attr
+  readonly changed?: boolean
+  readonly zeroedFrom?: number
+}
+
 export class Files extends Names {
   readonly #slices = new IdRange(count => this.engine.allocate('nextChunk', count), SLICE_BATCH, 1)
 
@@ -180,25 +188,33 @@ export class Files extends Names {
   }
 
   truncate(caller: Caller, ino: Ino, length: number, viaHandle: boolean): Maybe<Attr | Errno> {
-    return chain(
-      this.run('change', () => truncate(this.volume, caller, ino, length, viaHandle), ino),
-      result => {
-        if (isErrno(result)) return result
-        if (result.changed) this.openFiles.wrote(ino, result.before.mtime, result.attr)
-        return result.attr
-      },
-    )
+    // What was granted once is not asked again between two steps.
+    const step = (zeroedFrom?: number) => {
+      const isGranted = viaHandle || zeroedFrom !== undefined
+      return this.run('change', () => truncate(this.volume, caller, ino, length, isGranted, zeroedFrom), ino)
+    }
+    return this.#stepped(ino, step(), step)
   }
 
   fallocate(caller: Caller, ino: Ino, mode: number, offset: number, length: number): Maybe<Attr | Errno> {
-    return chain(
-      this.run('change', () => fallocate(this.volume, caller, ino, mode, offset, length), ino),
-      result => {
-        if (isErrno(result)) return result
-        this.openFiles.wrote(ino, result.before.mtime, result.attr)
-        return result.attr
-      },
-    )
+    const step = (zeroedFrom?: number) =>
+      this.run('change', () => fallocate(this.volume, caller, ino, mode, offset, length, zeroedFrom), ino)
+    return this.#stepped(ino, step(), step)
+  }
+
+  /** Goes on with an operation over more chunks than one commit takes; other requests have their turns in between. */
+  #stepped(
+    ino: Ino,
+    first: Maybe<Step | Errno>,
+    next: (zeroedFrom: number) => Maybe<Step | Errno>,
+  ): Maybe<Attr | Errno> {
+    return chain(first, result => {
+      if (isErrno(result)) return result
+      if (result.changed !== false) this.openFiles.wrote(ino, result.before.mtime, result.attr)
+      const { zeroedFrom } = result
+      if (zeroedFrom === undefined) return result.attr
+      return new Promise(resolve => setImmediate(resolve)).then(() => this.#stepped(ino, next(zeroedFrom), next))
+    })
   }
 
   copyRange(

@@ -3,6 +3,9 @@
 
 import { CHUNK_BYTES, encodeRecords } from '../model/slice.ts'
 
+/** Stored chunks that one commit zeroes; a file with more of them in the range (64 GiB of data) is zeroed in steps. */
+export const CHUNKS_AT_ONCE = 1000
+
 export interface ChunkRange {
   readonly index: number
   /** first byte inside the chunk */

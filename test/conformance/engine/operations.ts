@@ -5,9 +5,11 @@ import { EEXIST, ENOTEMPTY, isErrno } from '../../../src/base/errno.ts'
 import { type Ino, NO_INO, ROOT_INO, TRASH_INO } from '../../../src/base/ino.ts'
 import { checkVolume } from '../../../src/meta/check.ts'
 import { Driver } from '../../../src/meta/driver.ts'
-import type { Operation } from '../../../src/meta/facts.ts'
+import type { Change, Operation } from '../../../src/meta/facts.ts'
 import type { Caller } from '../../../src/meta/model/caller.ts'
+import { buildView, CHUNK_BYTES, decodeRecords, encodeRecords } from '../../../src/meta/model/slice.ts'
 import type { Volume } from '../../../src/meta/model/volume.ts'
+import { fallocate } from '../../../src/meta/ops/fallocate.ts'
 import { link } from '../../../src/meta/ops/link.ts'
 import { lookup } from '../../../src/meta/ops/lookup.ts'
 import { make } from '../../../src/meta/ops/make.ts'
@@ -16,6 +18,7 @@ import { rmdir } from '../../../src/meta/ops/rmdir.ts'
 import { truncate } from '../../../src/meta/ops/truncate.ts'
 import { unlink } from '../../../src/meta/ops/unlink.ts'
 import { writeSlice } from '../../../src/meta/ops/write-slice.ts'
+import { CHUNKS_AT_ONCE } from '../../../src/meta/rules/chunks.ts'
 import { type Bench, type Claim, directory, inoOf } from './harness.ts'
 
 const now = { sec: 1_795_245_442, nsec: 123_456_789 }
@@ -34,6 +37,8 @@ class Client {
   readonly #driver: Driver
   readonly #bench: Bench
   conflicts = 0
+  /** changes of the largest commit */
+  largest = 0
 
   constructor(bench: Bench) {
     this.#bench = bench
@@ -41,6 +46,9 @@ class Client {
       random: () => 0.5,
       onEffect: () => undefined,
       onConflict: () => this.conflicts++,
+      onCommit: changes => {
+        this.largest = Math.max(this.largest, changes.length)
+      },
     })
   }
 
@@ -78,6 +86,34 @@ async function start(bench: Bench): Promise<Client> {
     { kind: 'putSession', sid: 1, expire: 2 ** 31, info: Buffer.from('{}') },
   )
   return new Client(bench)
+}
+
+/** A file with data in so many whole chunks, without a hole, also behind its end. */
+async function longFile(bench: Bench, client: Client, chunks: number, length = chunks * CHUNK_BYTES): Promise<Ino> {
+  const ino = await client.made(ROOT_INO, 'long', 1)
+  const id = await bench.engine.allocate('nextChunk', 1)
+  const records = encodeRecords([{ pos: 0, id, size: CHUNK_BYTES, off: 0, len: CHUNK_BYTES }])
+  await bench.write({ kind: 'newSlice', id, size: CHUNK_BYTES, refs: chunks })
+  for (let from = 0; from < chunks; from += 100) {
+    const batch = Array.from({ length: Math.min(100, chunks - from) }, (_, i) => from + i)
+    await bench.write(...batch.map((index): Change => ({ kind: 'appendSlices', ino, index, records })))
+  }
+  await client.done(() => fallocate(volume, caller, ino, 0, 0, length))
+  return ino
+}
+
+/** First byte that is no data any more, and bytes of data behind it. */
+async function dataOf(bench: Bench, ino: Ino): Promise<{ end: number; behind: number }> {
+  let end = Number.POSITIVE_INFINITY
+  let behind = 0
+  for (const { index, records } of await bench.scan('chunks', { ino }, 1000)) {
+    for (const segment of buildView(decodeRecords(records))) {
+      const at = index * CHUNK_BYTES + segment.pos
+      if (segment.id === 0) end = Math.min(end, at)
+      else if (at >= end) behind += segment.len
+    }
+  }
+  return { end, behind }
 }
 
 export function operationClaims(claim: Claim): void {
@@ -149,5 +185,54 @@ export function operationClaims(claim: Claim): void {
     assert.deepEqual(await checkVolume(bench.engine), [])
     const found = await client.done(() => lookup(caller, ROOT_INO, 'a'))
     assert.equal(found.attr.parent, ROOT_INO)
+  })
+
+  claim(
+    'a file of more chunks than one commit takes is shortened step by step, and shows no old byte again',
+    async bench => {
+      const client = await start(bench)
+      const chunks = 2 * CHUNKS_AT_ONCE + 300
+      const ino = await longFile(bench, client, chunks)
+      const lengths: number[] = []
+      let zeroedFrom: number | undefined
+      do {
+        const step = await client.done(() => truncate(volume, caller, ino, 5, true, zeroedFrom))
+        zeroedFrom = step.zeroedFrom
+        lengths.push(step.attr.length)
+        assert.deepEqual(await dataOf(bench, ino), { end: step.attr.length, behind: 0 })
+        assert.deepEqual(await checkVolume(bench.engine), [], 'a crash may leave it so')
+      } while (zeroedFrom !== undefined)
+      assert.deepEqual(lengths, [1300 * CHUNK_BYTES, 300 * CHUNK_BYTES, 5])
+      assert.ok(client.largest <= CHUNKS_AT_ONCE + 10, `${client.largest} changes in one commit`)
+    },
+  )
+
+  claim('what lies behind the end is zeroed before a file grows over it, in steps that nobody sees', async bench => {
+    const client = await start(bench)
+    const chunks = CHUNKS_AT_ONCE + 300
+    // As a client that broke the rules may have left it.
+    const ino = await longFile(bench, client, chunks, 1)
+    const first = await client.done(() => truncate(volume, caller, ino, chunks * CHUNK_BYTES, true))
+    assert.deepEqual([first.attr.length, first.zeroedFrom], [1, 300 * CHUNK_BYTES])
+    const last = await client.done(() => truncate(volume, caller, ino, chunks * CHUNK_BYTES, true, first.zeroedFrom))
+    assert.deepEqual([last.attr.length, last.zeroedFrom], [chunks * CHUNK_BYTES, undefined])
+    assert.deepEqual(await dataOf(bench, ino), { end: 1, behind: 0 })
+    assert.deepEqual(await checkVolume(bench.engine), [])
+  })
+
+  claim('a hole over more chunks than one commit takes is punched step by step', async bench => {
+    const client = await start(bench)
+    const chunks = CHUNKS_AT_ONCE + 300
+    const ino = await longFile(bench, client, chunks)
+    const [mode, offset] = [0x03, 100]
+    const punch = (zeroedFrom?: number) => () =>
+      fallocate(volume, caller, ino, mode, offset, chunks * CHUNK_BYTES, zeroedFrom)
+    const first = await client.done(punch())
+    assert.equal(first.zeroedFrom, 300 * CHUNK_BYTES)
+    assert.deepEqual(await dataOf(bench, ino), { end: 300 * CHUNK_BYTES, behind: 0 })
+    const last = await client.done(punch(first.zeroedFrom))
+    assert.equal(last.zeroedFrom, undefined)
+    assert.deepEqual(await dataOf(bench, ino), { end: offset, behind: 0 })
+    assert.deepEqual(await checkVolume(bench.engine), [])
   })
 }

@@ -63,6 +63,21 @@ test('a hole is zero records in every stored chunk it touches, and never beyond 
   }
 })
 
+test('where a range has too many chunks, the last ones are zeroed first and the length waits for the last step', () => {
+  const stored = Array.from({ length: 1200 }, (_, i) => i)
+  const length = 1200 * CHUNK_BYTES
+  const range = (to: number) => ({ kind: 'chunkIndexes', ino: FILE, from: 0, to }) as const
+  const step = run(ZERO, 0, length + 10, [...file({ length }), [range(1200), stored]])
+  assert.equal(step.value.zeroedFrom, 200 * CHUNK_BYTES)
+  assert.deepEqual(step.value.attr, attrOf({ length, mtime: NOW, ctime: NOW }))
+  assert.deepEqual(ofKind(step.changes, 'usage'), [])
+  const world: World = [...file({ length }), [range(200), stored.slice(0, 200)]]
+  const last = decide(fallocate(volume, owner, FILE, ZERO, 0, length + 10, step.value.zeroedFrom), world)
+  assert.equal(last.value.attr.length, length + 10)
+  assert.equal(last.value.zeroedFrom, undefined)
+  assert.equal(ofKind(last.changes, 'appendSlices').length, 200)
+})
+
 test('a hole behind the end writes no record', () => {
   const { changes, trips } = run(PUNCH | KEEP, 100, 50, file({ length: 100 }))
   assert.deepEqual(

@@ -66,6 +66,43 @@ test('an end on a chunk border needs no record in the chunk behind it', () => {
   assert.deepEqual(zeros(truncated(128 * MiB, 64 * MiB)), ['1: 00000000 04000000'])
 })
 
+test('where too many chunks lie between the ends, the last ones go first, and their space with them', () => {
+  const chunk = 64 * MiB
+  const stored = Array.from({ length: 1200 }, (_, i) => 2 * i + 1)
+  const step = truncated(2500 * chunk, 10, stored)
+  const edge = stored[200]! * chunk
+  assert.equal(step.value.attr.length, edge)
+  assert.equal(step.value.zeroedFrom, edge)
+  assert.deepEqual(ofKind(step.changes, 'usage'), [{ kind: 'usage', space: edge - 2500 * chunk, inodes: 0 }])
+  const written = ofKind(step.changes, 'appendSlices').map(c => c.index)
+  assert.deepEqual(written, stored.slice(200))
+})
+
+test('growing over too many chunks zeroes the last ones first and leaves the record as it is', () => {
+  const chunk = 64 * MiB
+  const stored = Array.from({ length: 1200 }, (_, i) => i + 1)
+  const step = truncated(10, 1300 * chunk, stored)
+  assert.deepEqual(ofKind(step.changes, 'putNode'), [{ kind: 'putNode', ino: FILE, attr: attrOf({ length: 10 }) }])
+  assert.deepEqual(
+    ofKind(step.changes, 'appendSlices').map(c => c.index),
+    stored.slice(200),
+  )
+  assert.equal(step.changes.length, 1001, 'nothing is charged yet')
+  const range = { kind: 'chunkIndexes', ino: FILE, from: 1, to: 201 } as const
+  const last = decide(truncate(volume, owner, FILE, 1300 * chunk, false, step.value.zeroedFrom), [
+    ...file({ length: 10 }),
+    [range, stored.slice(0, 200)],
+  ])
+  assert.equal(last.value.attr.length, 1300 * chunk)
+  assert.equal(last.value.zeroedFrom, undefined)
+})
+
+test('growth that a limit refuses is refused before anything is zeroed', () => {
+  const full = volumeOf({}, { refuses: () => EDQUOT })
+  const { errno, changes } = decide(truncate(full, owner, FILE, 1300 * 64 * MiB, false), file({ length: 10 }))
+  assert.deepEqual([errno, changes], [EDQUOT, []])
+})
+
 test('length, mtime and ctime change, and space is charged in whole 4 KiB', () => {
   const { value, changes, trips } = truncated(5000, 4096)
   const attr = attrOf({ length: 4096, mtime: NOW, ctime: NOW })
