@@ -12,6 +12,9 @@ import { cli, mountSkip, projectRoot, run } from '../mount/harness.ts'
 const golden = process.env.GOLDEN_VOLUMES ?? join(projectRoot, '..', 'shared', 'golden')
 const skip = mountSkip || (existsSync(golden) ? false : `no golden volumes (GOLDEN_VOLUMES, ${golden})`)
 
+/** of the key of the encrypted volumes; the others do not look at it */
+const PASSPHRASE = 'golden-pass'
+
 interface TreeEntry {
   readonly kind: string
   readonly group?: string
@@ -43,7 +46,7 @@ describe('golden volumes', { skip }, () => {
   })
   after(() => rmSync(dir, { recursive: true, force: true }))
 
-  for (const name of ['sqlite-plain', 'sqlite-lz4-hash']) {
+  for (const name of ['sqlite-plain', 'sqlite-lz4-hash', 'sqlite-zstd-rsa', 'sqlite-chacha']) {
     it(`${name} gives back every entry of tree.json`, async () => {
       const volume = join(dir, name)
       const mountPoint = join(dir, `mnt-${name}`)
@@ -51,7 +54,7 @@ describe('golden volumes', { skip }, () => {
       const mounted = cli([
         'mount', '-d', '--no-syslog', '--no-bgjob', '--enable-xattr', '--bucket', `${join(volume, 'objects')}/`, '--cache-dir', join(dir, 'cache'),
         '--log', join(dir, `${name}.log`), '--metrics', '127.0.0.1:0', `sqlite3://${join(volume, 'volume.db')}`, mountPoint,
-      ]) // biome-ignore format: one command line
+      ], { JFS_RSA_PASSPHRASE: PASSPHRASE }) // biome-ignore format: one command line
       assert.equal(mounted.status, 0, mounted.stderr)
       try {
         const walked = await run('python3', [join(projectRoot, 'test/golden/walk.py'), mountPoint])
@@ -65,6 +68,29 @@ describe('golden volumes', { skip }, () => {
       } finally {
         assert.equal(cli(['umount', mountPoint]).status, 0)
       }
+    })
+  }
+
+  for (const [what, env, why] of [
+    ['without its passphrase', {}, /passphrase is required to private key: please set the 'JFS_RSA_PASSPHRASE'/],
+    ['with a wrong passphrase', { JFS_RSA_PASSPHRASE: 'wrong' }, /the passphrase in JFS_RSA_PASSPHRASE is wrong/],
+  ] as const) {
+    it(`an encrypted volume is not mounted ${what}`, () => {
+      const volume = join(dir, 'sqlite-chacha')
+      const mountPoint = join(dir, 'mnt-refused')
+      mkdirSync(mountPoint, { recursive: true })
+      const args = [
+        'mount',
+        '-d',
+        '--no-syslog',
+        '--bucket',
+        `${join(volume, 'objects')}/`,
+        '--log',
+        join(dir, 'refused.log'),
+      ]
+      const ran = cli([...args, `sqlite3://${join(volume, 'volume.db')}`, mountPoint], env)
+      assert.equal(ran.status, 1)
+      assert.match(ran.stderr, why)
     })
   }
 })

@@ -12,19 +12,17 @@ import { Metrics } from '../../src/base/metrics.ts'
 import type { ChunkStore } from '../../src/chunk/chunk-store.ts'
 import type { Compression } from '../../src/chunk/codec.ts'
 import { openChunks } from '../../src/chunk/store.ts'
+import { parseFormat } from '../../src/meta/model/format.ts'
+import { decryptSecrets } from '../../src/meta/model/secrets.ts'
 import { buildView, CHUNK_BYTES, decodeRecords } from '../../src/meta/model/slice.ts'
 import { openStore } from '../../src/object/open.ts'
 import type { ObjectStore } from '../../src/object/store.ts'
 import { noCache } from '../chunk/harness.ts'
 
 const GOLDEN = process.env.GOLDEN_VOLUMES ?? '/tmp/golden'
+/** of the key of the encrypted volumes */
+const PASSPHRASE = 'golden-pass'
 
-interface Setting {
-  readonly Name: string
-  readonly BlockSize: number
-  readonly Compression: Compression
-  readonly HashPrefix?: boolean
-}
 interface ChunkRow {
   readonly inode: number
   readonly indx: number
@@ -41,7 +39,7 @@ interface GoldenVolume {
 async function openGolden(name: string): Promise<GoldenVolume> {
   const db = new Database(join(GOLDEN, name, 'volume.db'), { readonly: true })
   const { value } = db.prepare("SELECT value FROM jfs_setting WHERE name = 'format'").get() as { value: string }
-  const setting = JSON.parse(value) as Setting
+  const setting = decryptSecrets(parseFormat(value))
   // JuiceFS appends with `||`, which makes the bytes a TEXT value: without the cast they come back as broken UTF-8
   const rows = db.prepare('SELECT inode, indx, CAST(slices AS BLOB) AS slices FROM jfs_chunk').all() as ChunkRow[]
   const nodes = db.prepare('SELECT inode, length FROM jfs_node WHERE type = 1').all() as {
@@ -49,11 +47,15 @@ async function openGolden(name: string): Promise<GoldenVolume> {
     length: number
   }[]
   db.close()
-  const store = await openStore({ storage: 'file', bucket: join(GOLDEN, name, 'objects/'), name: setting.Name })
+  const encryption = setting.EncryptKey
+    ? { algorithm: setting.EncryptAlgo, pem: setting.EncryptKey, passphrase: PASSPHRASE }
+    : undefined
+  const bucket = join(GOLDEN, name, 'objects/')
+  const store = await openStore({ storage: 'file', bucket, name: setting.Name, encryption })
   const chunks = await openChunks({
     store,
     blockBytes: setting.BlockSize * 1024,
-    compression: setting.Compression,
+    compression: setting.Compression as Compression,
     hashPrefix: setting.HashPrefix ?? false,
     bufferBytes: 64 << 20,
     maxUploads: 1,
@@ -92,12 +94,13 @@ describe('objects of golden volumes', () => {
         [],
       )
       await chunks.close()
+      await store.close()
     })
   }
 
-  for (const name of ['sqlite-plain', 'sqlite-lz4-hash']) {
+  for (const name of ['sqlite-plain', 'sqlite-lz4-hash', 'sqlite-zstd-rsa', 'sqlite-chacha']) {
     it(`${name}: the bytes of every file have the digest that JuiceFS's mount had`, { skip: skip(name) }, async () => {
-      const { chunks, rows, lengths } = await openGolden(name)
+      const { store, chunks, rows, lengths } = await openGolden(name)
       const byInode = new Map<number, ChunkRow[]>()
       for (const row of rows) byInode.set(row.inode, [...(byInode.get(row.inode) ?? []), row])
       const digests = new Set<string>()
@@ -113,6 +116,7 @@ describe('objects of golden volumes', () => {
         [],
       )
       await chunks.close()
+      await store.close()
     })
   }
 })
