@@ -30,10 +30,13 @@ export interface StorageSetting {
   readonly encryption?: EncryptionSetting | undefined
 }
 
+/** s3 and those that speak its protocol (s3/vendors.ts) */
+const S3_KINDS = new Set('s3 minio storj wasabi scw space b2 eos oos ks3 qiniu qingstor oss cos obs tos bos'.split(' '))
+
 /** Names that the volume format knows (spec data-objects section 4) and that have no driver here yet. */
 const NOT_YET = new Set(
-  `s3 minio wasabi scw space eos oos ibmcos gs wasb oss cos obs tos bos ks3 qingstor qiniu ufile b2 swift storj bunny
-   dragonfly hdfs ceph gluster nfs cifs smb sftp webdav redis mysql postgres sqlite3 tikv etcd`.split(/\s+/),
+  `ibmcos gs wasb ufile swift bunny dragonfly hdfs ceph gluster nfs cifs smb sftp webdav redis mysql postgres sqlite3 tikv
+   etcd`.split(/\s+/),
 )
 
 /** The volume's store, below `{name}/`: encrypt( prefix( shard( back ends ))). Throws a Fault for a storage that is unknown or not
@@ -55,8 +58,9 @@ async function openBuckets(setting: StorageSetting): Promise<ObjectStore> {
 }
 
 /** One bucket, as it is. */
-async function openBackend({ storage, bucket }: StorageSetting): Promise<ObjectStore> {
-  const kind = storage.toLowerCase()
+async function openBackend(setting: StorageSetting): Promise<ObjectStore> {
+  const { bucket } = setting
+  const kind = setting.storage.toLowerCase()
   switch (kind) {
     case 'file': {
       const { FileStore } = await import('./file.ts')
@@ -66,6 +70,10 @@ async function openBackend({ storage, bucket }: StorageSetting): Promise<ObjectS
       const { MemStore } = await import('./mem.ts')
       return new MemStore(bucket.replace(/\/+$/, ''), new SystemClock())
     }
+  }
+  if (S3_KINDS.has(kind)) {
+    const { openS3 } = await import('./s3/open.ts')
+    return openS3(kind, setting, { env: process.env, clock: new SystemClock() })
   }
   if (NOT_YET.has(kind)) throw new Fault(`storage ${kind} is not supported yet`, { errno: ENOTSUP })
   throw new Fault(`invalid storage: ${kind}`, { errno: EINVAL })

@@ -21,6 +21,22 @@ export class ObjectMissing extends Fault {
   }
 }
 
+/** The store was reached, understood, and does not serve us: keys, permissions, no such bucket. Soon again will not help. */
+export class Refused extends Fault {
+  constructor(doing: string, cause: unknown) {
+    super(doing, { cause })
+    this.name = 'Refused'
+  }
+}
+
+/** No connection: the name has no address, nobody listens there, or nobody answers. */
+export class Unreachable extends Fault {
+  constructor(server: string, cause: unknown) {
+    super(`connect to ${server}`, { cause })
+    this.name = 'Unreachable'
+  }
+}
+
 export interface ByteRange {
   readonly offset: number
   readonly length: number
