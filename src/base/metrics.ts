@@ -18,7 +18,10 @@ export interface Histogram {
   observe(value: number, label?: string): void
 }
 
-type Family = CounterFamily | GaugeFamily | HistogramFamily
+/** One line of a family that is read when somebody looks: the values of its labels, in their order. */
+export type Reading = readonly [labels: readonly string[], value: number]
+
+type Family = CounterFamily | ReadFamily | HistogramFamily
 
 export class Metrics {
   readonly #families = new Map<string, Family>()
@@ -30,7 +33,17 @@ export class Metrics {
 
   /** A number read when somebody looks. Given twice, the later reader counts. */
   gauge(name: string, help: string, read: () => number): void {
-    this.#families.set(name, new GaugeFamily(help, read))
+    this.#families.set(name, new ReadFamily('gauge', help, [], () => [[[], read()]]))
+  }
+
+  /** A number for each combination of labels that there is at the moment. */
+  gauges(name: string, help: string, labels: readonly string[], read: () => Iterable<Reading>): void {
+    this.#families.set(name, new ReadFamily('gauge', help, labels, read))
+  }
+
+  /** Counters that somebody keeps in an array of their own, where even finding one by its label costs too much. */
+  counters(name: string, help: string, labels: readonly string[], read: () => Iterable<Reading>): void {
+    this.#families.set(name, new ReadFamily('counter', help, labels, read))
   }
 
   /** `buckets`: ascending upper bounds, without +Inf. */
@@ -119,21 +132,26 @@ class CounterFamily implements Counter {
   }
 }
 
-class GaugeFamily {
-  readonly type = 'gauge'
+class ReadFamily {
+  readonly type: 'gauge' | 'counter'
   readonly help: string
-  readonly #read: () => number
+  readonly #labels: readonly string[]
+  readonly #read: () => Iterable<Reading>
 
-  constructor(help: string, read: () => number) {
+  constructor(type: 'gauge' | 'counter', help: string, labels: readonly string[], read: () => Iterable<Reading>) {
+    this.type = type
     this.help = help
+    this.#labels = labels
     this.#read = read
   }
 
   *stats(): Generator<StatsLine> {
-    yield ['', '', this.#read()]
+    for (const [, pairs, value] of this.samples()) yield ['', statsLabels(pairs), value]
   }
   *samples(): Generator<Sample> {
-    yield ['', [], this.#read()]
+    for (const [values, value] of this.#read()) {
+      yield ['', this.#labels.map((name, i) => [name, values[i] ?? ''] as const), value]
+    }
   }
 }
 

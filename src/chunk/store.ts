@@ -141,7 +141,7 @@ class Chunks implements ChunkStore {
       prefetch: caching ? options.prefetch : 0,
       counters,
     })
-    this.#registerGauges(options.metrics, inMemory)
+    this.#registerGauges(options.metrics, memoryBytes)
   }
 
   read(slice: SliceName, off: number, len: number): Maybe<Buffer[]> {
@@ -208,13 +208,16 @@ class Chunks implements ChunkStore {
     release()
   }
 
-  #registerGauges(metrics: Metrics, inMemory: boolean): void {
+  /** `cacheBytes`: how much of what is in memory counts as the cache (`--cache-dir memory`); the rest are read buffers. */
+  #registerGauges(metrics: Metrics, cacheBytes: number): void {
     const [memory, disk] = [this.#memory, this.#disk]
-    const gauge = (name: string, help: string, read: () => number): void => metrics.gauge(name, help, read)
-    gauge('used_buffer_size_bytes', 'size of currently used buffer.', () => this.#buffers.usedBytes + memory.bytes)
-    gauge('used_read_buffer_size_bytes', 'size of currently used buffer for read', () => memory.bytes)
-    gauge('store_cache_size_bytes', 'size of store cache.', () => (inMemory ? memory.bytes : (disk?.queuedBytes ?? 0)))
-    gauge('blockcache_blocks', 'number of cached blocks', () => (inMemory ? memory.count : (disk?.blocks ?? 0)))
-    gauge('blockcache_bytes', 'number of cached bytes', () => (inMemory ? memory.bytes : (disk?.bytes ?? 0)))
+    const cached = (): number => Math.min(memory.bytes, cacheBytes)
+    const read = (): number => memory.bytes - cached()
+    const gauge = (name: string, help: string, look: () => number): void => metrics.gauge(name, help, look)
+    gauge('used_buffer_size_bytes', 'size of currently used buffer.', () => this.#buffers.usedBytes + read())
+    gauge('used_read_buffer_size_bytes', 'size of currently used buffer for read', read)
+    gauge('store_cache_size_bytes', 'size of store cache.', () => cached() + (disk?.queuedBytes ?? 0))
+    gauge('blockcache_blocks', 'number of cached blocks', () => disk?.blocks ?? (cacheBytes > 0 ? memory.count : 0))
+    gauge('blockcache_bytes', 'number of cached bytes', () => disk?.bytes ?? cached())
   }
 }

@@ -1,35 +1,91 @@
 /** The metrics that belong to a mount as a whole (spec vfs section 10); the rooms register their own. */
 
+import { readdirSync, readFileSync } from 'node:fs'
 import type { Clock } from '../base/clock.ts'
 import { errnoName } from '../base/errno.ts'
-import { exponentialBuckets, linearBuckets, type Metrics } from '../base/metrics.ts'
+import { exponentialBuckets, linearBuckets, type Metrics, type Reading } from '../base/metrics.ts'
 import type { MetaClient } from '../meta/client.ts'
+import { QUOTA_DIR, QUOTA_GROUP, QUOTA_USER, type Quota } from '../meta/facts.ts'
+import { measureOperations } from '../meta/measure.ts'
+import type { Usage } from '../meta/meta.ts'
 import type { Vfs } from '../vfs/vfs.ts'
 
-export function watchTransactions(meta: MetaClient, metrics: Metrics): void {
+/** Everything that the metadata client counts. */
+export function watchMeta(meta: MetaClient, metrics: Metrics): void {
   const buckets = exponentialBuckets(0.0001, 1.5, 30)
   const name = 'transaction_durations_histogram_seconds'
   const durations = metrics.histogram(name, 'Transactions latency distributions.', buckets)
   const restarts = metrics.counter('transaction_restart', 'The number of times a transaction is restarted.', ['method'])
   meta.hooks.onTransaction = micros => durations.observe(micros / 1e6)
   meta.hooks.onConflict = operation => restarts.add(1, operation)
+  measureOperations(meta, metrics)
 }
 
-export function watchMount(meta: MetaClient, vfs: Vfs, metrics: Metrics, clock: Clock): void {
+export interface WatchedMount {
+  readonly meta: MetaClient
+  readonly vfs: Vfs
+  /** of `--subdir`, '' = the whole volume */
+  readonly subdir: string
+  readonly clock: Clock
+}
+
+export function watchMount({ meta, vfs, subdir, clock }: WatchedMount, metrics: Metrics): void {
   const startMs = clock.monotonicMs()
   metrics.gauge('uptime', 'Total running time in seconds.', () => (clock.monotonicMs() - startMs) / 1000)
   metrics.gauge('memory', 'Used memory in bytes.', () => process.memoryUsage.rss())
   metrics.gauge('cpu_usage', 'Accumulated CPU usage in seconds.', cpuSeconds)
-  metrics.gauge('process_cpu_seconds_total', 'Total user and system CPU time spent in seconds.', cpuSeconds)
+  metrics.gauge('fuse_open_handlers', 'Number of inodes with open handles.', () => vfs.openFileCount)
+  watchProcess(metrics)
+  if (!meta.config.noBackgroundJobs) watchVolume(meta, subdir, metrics)
+}
+
+/** What is the same on every mount of the volume. Left to those that also do its background work. */
+function watchVolume(meta: MetaClient, subdir: string, metrics: Metrics): void {
+  const gauge = (name: string, help: string, read: (usage: Usage) => number): void =>
+    metrics.gauge(name, help, () => read(meta.knownUsage()))
+  gauge('used_space', 'Total used space in bytes.', usage => usage.total - usage.available)
+  gauge('used_inodes', 'Total used number of inodes.', usage => usage.usedInodes)
+  gauge('total_space', 'Total space in bytes.', usage => usage.total)
+  gauge('total_inodes', 'Total number of inodes.', usage => usage.usedInodes + usage.availableInodes)
+  metrics.gauges('subdir_info', 'Directory of the volume that is the root of the mount.', ['subdir'], () => [
+    [[subdir], 1],
+  ])
+  for (const [what, label, type] of [
+    ['dir', 'inode', QUOTA_DIR],
+    ['user', 'uid', QUOTA_USER],
+    ['group', 'gid', QUOTA_GROUP],
+  ] as const) {
+    const quota = (name: string, help: string, read: (quota: Quota) => number): void =>
+      metrics.gauges(`${what}_quota_${name}`, help, [label], () =>
+        Array.from(meta.limits.quotas(type), ([key, each]): Reading => [[String(key)], read(each)]),
+      )
+    quota('max_space_bytes', `Space limit of the ${what} quota.`, each => each.maxSpace)
+    quota('max_inodes', `Inode limit of the ${what} quota.`, each => each.maxInodes)
+    quota('used_space_bytes', `Used space of the ${what} quota.`, each => each.usedSpace)
+    quota('used_inodes', `Used inodes of the ${what} quota.`, each => each.usedInodes)
+  }
+}
+
+/** The usual metrics of a process, by the usual names. */
+function watchProcess(metrics: Metrics): void {
+  metrics.counters('process_cpu_seconds_total', 'Total user and system CPU time spent in seconds.', [], () => [
+    [[], cpuSeconds()],
+  ])
   metrics.gauge('process_resident_memory_bytes', 'Resident memory size in bytes.', () => process.memoryUsage.rss())
   metrics.gauge(
     'process_start_time_seconds',
     'Start time of the process since unix epoch in seconds.',
     () => performance.timeOrigin / 1000,
   )
-  metrics.gauge('fuse_open_handlers', 'Number of inodes with open handles.', () => vfs.openFileCount)
-  metrics.gauge('used_space', 'Total used space in bytes.', () => meta.limits.usedSpace)
-  metrics.gauge('used_inodes', 'Total used number of inodes.', () => meta.limits.usedInodes)
+  metrics.gauge('process_open_fds', 'Number of open file descriptors.', () => readdirSync('/proc/self/fd').length)
+  metrics.gauge('process_max_fds', 'Maximum number of open file descriptors.', () =>
+    Number(/^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1] ?? 0),
+  )
+  metrics.gauge(
+    'process_virtual_memory_bytes',
+    'Virtual memory size in bytes.',
+    () => Number(/^VmSize:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1] ?? 0) * 1024,
+  )
 }
 
 function cpuSeconds(): number {

@@ -31,7 +31,7 @@ import { CommandError } from './exit.ts'
 import { durationText } from './humanize.ts'
 import { serveMetrics } from './metrics-endpoint.ts'
 import { mountConfig } from './mount-config.ts'
-import { countRequests, watchMount, watchTransactions } from './mount-metrics.ts'
+import { countRequests, watchMeta, watchMount } from './mount-metrics.ts'
 import type { MountSettings } from './mount-settings.ts'
 import { MountStorage } from './mount-storage.ts'
 import { unmountPath } from './unmount.ts'
@@ -108,13 +108,13 @@ export async function startMount(
       trimMemory,
     })
     undo.push(() => chunks.close())
-    watchTransactions(meta, metrics)
+    watchMeta(meta, metrics)
     const subdirRoot = await rootOf(meta, settings.subdir)
     await meta.newSession()
     undo.push(() => meta.closeSession())
     const { maxDeletes } = settings
     const sweeps = !settings.meta.noBackgroundJobs && !readOnly
-    const jobs = new BackgroundJobs({ meta, chunks, clock, log, random, maxDeletes, sweeps })
+    const jobs = new BackgroundJobs({ meta, chunks, clock, log, random, metrics, maxDeletes, sweeps })
     jobs.start()
     undo.push(() => jobs.stop())
 
@@ -142,7 +142,7 @@ export async function startMount(
       forgetEntry: (parent, name) => server.invalidator.entry(parent, name),
     })
     const vfs = new Vfs({ meta, chunks, clock, config, log, internal: virtual })
-    watchMount(meta, vfs, metrics, clock)
+    watchMount({ meta, vfs, subdir: settings.subdir, clock }, metrics)
     const labels = {
       mp: settings.mountPoint,
       vol_name: format.Name,

@@ -8,6 +8,7 @@ import { isErrno } from '../base/errno.ts'
 import { causeText, Fault } from '../base/fault.ts'
 import type { Ino } from '../base/ino.ts'
 import type { Log } from '../base/log.ts'
+import { exponentialBuckets, type Histogram, type Metrics } from '../base/metrics.ts'
 import type { ChunkStore, SliceName } from '../chunk/chunk-store.ts'
 import type { MetaClient } from '../meta/client.ts'
 import { chunk } from '../meta/facts.ts'
@@ -28,17 +29,31 @@ export class Compaction {
   readonly #deletion: Deletion
   readonly #clock: Clock
   readonly #log: Log
+  readonly #sizes: Histogram
   /** chunks that wait or run, by `ino_index` */
   readonly #known = new Map<string, () => Promise<unknown>>()
   #running = 0
   #stopped = false
 
-  constructor(options: { meta: MetaClient; chunks: ChunkStore; deletion: Deletion; clock: Clock; log: Log }) {
+  constructor(options: {
+    meta: MetaClient
+    chunks: ChunkStore
+    deletion: Deletion
+    clock: Clock
+    log: Log
+    metrics: Metrics
+  }) {
     this.#meta = options.meta
     this.#chunks = options.chunks
     this.#deletion = options.deletion
     this.#clock = options.clock
     this.#log = options.log
+    const buckets = exponentialBuckets(1024, 2, 16)
+    this.#sizes = options.metrics.histogram(
+      'compact_size_histogram_bytes',
+      'Distribution of size of compacted data.',
+      buckets,
+    )
   }
 
   /** Compacts the chunk some time soon; asked twice while it waits, it is done once. */
@@ -100,6 +115,7 @@ export class Compaction {
       await this.#chunks.remove(merged)
       return false
     }
+    this.#sizes.observe(merged.size)
     this.#meta.forgetChunks(ino, index)
     for (const slice of done.unused) this.#deletion.slice(slice)
     return true

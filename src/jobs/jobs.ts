@@ -7,6 +7,7 @@ import { ENOENT, type Errno, isErrno } from '../base/errno.ts'
 import { causeText } from '../base/fault.ts'
 import { type Ino, TRASH_INO } from '../base/ino.ts'
 import type { Log } from '../base/log.ts'
+import { type Counter, exponentialBuckets, type Histogram, type Metrics } from '../base/metrics.ts'
 import type { ChunkStore } from '../chunk/chunk-store.ts'
 import type { MetaClient } from '../meta/client.ts'
 import { node } from '../meta/facts.ts'
@@ -32,6 +33,8 @@ export class BackgroundJobs {
   readonly #log: Log
   readonly #sweeps: boolean
   readonly #random: () => number
+  readonly #seconds: Histogram
+  readonly #deletions: Counter
   #timer: NodeJS.Timeout | undefined
   #sweeping: Promise<void> = Promise.resolve()
   #stopped = false
@@ -42,6 +45,7 @@ export class BackgroundJobs {
     clock: Clock
     log: Log
     random: () => number
+    metrics: Metrics
     maxDeletes: number
     /** false with `--no-bgjob` and on read-only mounts */
     sweeps: boolean
@@ -51,6 +55,18 @@ export class BackgroundJobs {
     this.#log = options.log
     this.#random = options.random
     this.#sweeps = options.sweeps
+    // Their names begin with the prefix that they get once more on the way out: so they are called in JuiceFS.
+    this.#seconds = options.metrics.histogram(
+      'juicefs_bgjob_duration_seconds',
+      'Duration of background jobs.',
+      exponentialBuckets(1, 2, 13),
+      ['job', 'status'],
+    )
+    this.#deletions = options.metrics.counter(
+      'juicefs_bgjob_deletions_total',
+      'Number of things that background jobs deleted, or handed over to be deleted.',
+      ['job'],
+    )
     this.deletion = new Deletion(options)
     this.compaction = new Compaction({ ...options, deletion: this.deletion })
   }
@@ -75,9 +91,21 @@ export class BackgroundJobs {
 
   /** One round of every sweep this client is elected for. */
   async sweep(): Promise<void> {
-    if (await this.#meta.elect('lastCleanupFiles', ELECTION_SEC)) await this.#deadFiles()
-    if (await this.#meta.elect('nextCleanupSlices', ELECTION_SEC)) await this.#unusedSlices()
-    if (await this.#meta.elect('lastCleanupTrash', ELECTION_SEC)) await this.emptyTrash()
+    if (await this.#meta.elect('lastCleanupFiles', ELECTION_SEC)) await this.#timed('files', () => this.#deadFiles())
+    if (await this.#meta.elect('nextCleanupSlices', ELECTION_SEC))
+      await this.#timed('slices', () => this.#unusedSlices())
+    if (await this.#meta.elect('lastCleanupTrash', ELECTION_SEC)) await this.#timed('trash', () => this.emptyTrash())
+  }
+
+  async #timed(job: string, work: () => Promise<void>): Promise<void> {
+    const startMs = this.#clock.monotonicMs()
+    let status = 'failed'
+    try {
+      await work()
+      status = 'succeeded'
+    } finally {
+      this.#seconds.observe((this.#clock.monotonicMs() - startMs) / 1000, `${job},${status}`)
+    }
   }
 
   /** Removes the hours that are older than the trash keeps them, and replaced slices of the same age. */
@@ -85,7 +113,8 @@ export class BackgroundJobs {
     const days = this.#meta.format.TrashDays
     const now = this.#clock.now().sec
     const caller = () => systemCaller(this.#clock.now())
-    const options: RemoveOptions = { skipTrash: true, onRemoved: () => undefined, isCancelled: () => this.#stopped }
+    const onRemoved = (): void => this.#deletions.add(1, 'trash')
+    const options: RemoveOptions = { skipTrash: true, onRemoved, isCancelled: () => this.#stopped }
     const edge = now - (24 * days + 2) * 3600
     for await (const hour of this.#meta.scan('entries', { parent: TRASH_INO, attrs: false })) {
       const start = hourOfName(hour.name)
@@ -131,11 +160,17 @@ export class BackgroundJobs {
 
   async #deadFiles(): Promise<void> {
     const before = this.#clock.now().sec - LEFT_OVER_SEC
-    for await (const { ino } of this.#meta.scan('deadFiles', { before })) this.deletion.file(ino)
+    for await (const { ino } of this.#meta.scan('deadFiles', { before })) {
+      this.deletion.file(ino)
+      this.#deletions.add(1, 'files')
+    }
   }
 
   async #unusedSlices(): Promise<void> {
-    for await (const slice of this.#meta.scan('unusedSlices', {})) this.deletion.slice(slice)
+    for await (const slice of this.#meta.scan('unusedSlices', {})) {
+      this.deletion.slice(slice)
+      this.#deletions.add(1, 'slices')
+    }
   }
 
   #arm(pauseMs: number): void {

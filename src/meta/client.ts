@@ -77,7 +77,7 @@ export class MetaClient extends Files implements Meta {
       const [space, inodes] = values as [number, number]
       this.limits.usedSpace = space
       this.limits.usedInodes = inodes
-      return volumeUsage(Math.max(0, space), Math.max(0, inodes), this.limits.capacity, this.limits.inodes)
+      return this.knownUsage()
     })
     if (!this.limits.hasDirQuotas) return whole
     return chain(whole, usage =>
@@ -99,6 +99,12 @@ export class MetaClient extends Files implements Meta {
         return nearest ? usage : { total: total + available, available, usedInodes, availableInodes }
       }),
     )
+  }
+
+  /** Of the whole volume, as this client knows it without asking: the last refresh and its own changes since. */
+  knownUsage(): Usage {
+    const { usedSpace, usedInodes, capacity, inodes } = this.limits
+    return volumeUsage(Math.max(0, usedSpace), Math.max(0, usedInodes), capacity, inodes)
   }
 
   sync(): Promise<void> {

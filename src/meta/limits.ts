@@ -39,6 +39,11 @@ export class KnownLimits implements Limits {
     return this.#quotas[type].get(key)
   }
 
+  /** Everything known of one type: by directory, user or group. */
+  quotas(type: QuotaType): Iterable<readonly [key: number, quota: Quota]> {
+    return this.#quotas[type]
+  }
+
   /** Order of the checks: user, group, capacity, inodes, directories (spec section 12). */
   refuses(growth: Growth): Errno | undefined {
     const { space, inodes } = growth

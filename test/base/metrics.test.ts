@@ -65,6 +65,23 @@ ${name}_count${put}} 4
     )
   })
 
+  it('gauges and counters that are read have a line for each of their labels, commas in them included', () => {
+    const metrics = new Metrics()
+    metrics.gauges('subdir_info', 'x', ['subdir'], () => [[['a,b'], 1]])
+    metrics.counters('meta_ops_total', 'y', ['method'], () => [
+      [['Lookup'], 7],
+      [['Read'], 8],
+    ])
+    metrics.gauges('dir_quota_max_inodes', 'z', ['inode'], () => [])
+    const text = metrics.renderPrometheus({})
+    assert.ok(text.includes('# TYPE juicefs_subdir_info gauge\njuicefs_subdir_info{subdir="a,b"} 1\n'))
+    assert.ok(text.includes('# TYPE juicefs_meta_ops_total counter\njuicefs_meta_ops_total{method="Lookup"} 7\n'))
+    assert.equal(
+      metrics.renderStats(),
+      'juicefs_meta_ops_total_Lookup 7\njuicefs_meta_ops_total_Read 8\njuicefs_subdir_info 1\n',
+    )
+  })
+
   it('without labels there are no braces', () => {
     const metrics = new Metrics()
     metrics.counter('n', 'x').add(2)

@@ -11,6 +11,7 @@ import { describe, it } from 'node:test'
 import type { Ino } from '../../src/base/ino.ts'
 import { ROOT_INO } from '../../src/base/ino.ts'
 import { silentLog } from '../../src/base/log.ts'
+import { Metrics } from '../../src/base/metrics.ts'
 import { BackgroundJobs } from '../../src/jobs/jobs.ts'
 import { checkVolume } from '../../src/meta/check.ts'
 import type { MemoryEngine } from '../../src/meta/engine/memory.ts'
@@ -117,7 +118,16 @@ describe('a power cut', () => {
       const disk = new Disk(volume.dir)
       const v = await open(disk.engine, disk.store)
       const { meta, chunks, clock } = v
-      const jobs = new BackgroundJobs({ meta, chunks, clock, log: silentLog, random, maxDeletes: 2, sweeps: false })
+      const jobs = new BackgroundJobs({
+        meta,
+        chunks,
+        clock,
+        log: silentLog,
+        random,
+        metrics: new Metrics(),
+        maxDeletes: 2,
+        sweeps: false,
+      })
       jobs.start()
       /** what each open file holds now, and whether that was fsynced */
       const files: { file: vfs.TestFile; name: string; bytes: Buffer; isDurable: boolean }[] = []

@@ -34,6 +34,7 @@ async function withJobs(
     clock: v.clock,
     log: silentLog,
     random: Math.random,
+    metrics: v.metrics,
     maxDeletes: 2,
     sweeps: false,
   })
@@ -117,6 +118,9 @@ describe('background jobs', () => {
     v.store.mischief = () => undefined
     v.clock.aheadMs = 2 * 3600_000
     await jobs.sweep()
+    assert.match(v.metrics.renderStats(), /^juicefs_juicefs_bgjob_deletions_total 1$/m)
+    const ended = '{job="files",status="succeeded"} 1'
+    assert.ok(v.metrics.renderPrometheus({}).includes(`juicefs_juicefs_bgjob_duration_seconds_count${ended}`))
     await jobs.deletion.drained()
     assert.deepEqual(await v.store.keys(), [])
     assert.equal(await rows(v, 'deadFiles'), 0)
@@ -162,6 +166,7 @@ describe('background jobs', () => {
     assert.deepEqual(await read(v, file, 0, length), expected.subarray(0, length))
     assert.equal(await lengthOf(v, file.ino), length)
     await close(v, file)
+    assert.match(v.metrics.renderStats(), /^juicefs_compact_size_histogram_bytes_total 1$/m)
     await end()
   })
 

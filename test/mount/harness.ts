@@ -17,6 +17,9 @@ export const mountSkip: string | false = !existsSync('/dev/fuse')
     ? 'mounting for tests needs root'
     : false
 
+/** for a serving process to end once its mount is gone */
+const END_MS = 5000
+
 export interface Ran {
   readonly status: number | null
   readonly stdout: string
@@ -94,6 +97,7 @@ export function newVolume(
     rmSync(dir, { recursive: true, force: true })
     throw new Error(`format failed: ${formatted.stderr}`)
   }
+  let servedBy: number | null = null
   const volume: TestVolume = {
     dir,
     mountPoint,
@@ -119,6 +123,7 @@ export function newVolume(
       const mounted = cli(args, options.env)
       if (mounted.status !== 0)
         throw new Error(`mount failed: ${mounted.stderr}\n${existsSync(logFile) ? readFileSync(logFile, 'utf8') : ''}`)
+      servedBy = serverOf(mountPoint)
     },
     unmount() {
       const ended = cli(['umount', mountPoint])
@@ -129,10 +134,40 @@ export function newVolume(
     },
     remove() {
       spawnSync('umount', ['-l', mountPoint], { stdio: 'ignore' })
+      // It may still be writing into the directory.
+      if (servedBy !== null) endProcess(servedBy)
       rmSync(dir, { recursive: true, force: true })
     },
   }
   return volume
+}
+
+/** pid of whoever serves the mount; null where its `.config` cannot be read. */
+function serverOf(mountPoint: string): number | null {
+  for (const name of ['.config', '.jfs.config']) {
+    try {
+      return (JSON.parse(readFileSync(join(mountPoint, name), 'utf8')) as { Pid: number }).Pid
+    } catch {
+      // by its other name, or not at all
+    }
+  }
+  return null
+}
+
+/** Waits for a serving process that was unmounted to end, and ends it if it does not. */
+function endProcess(pid: number): void {
+  const isServing = (): boolean => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('juicefs')
+    } catch {
+      return false
+    }
+  }
+  const pause = new Int32Array(new SharedArrayBuffer(4))
+  for (let waitedMs = 0; isServing(); waitedMs += 10) {
+    if (waitedMs === END_MS) process.kill(pid, 'SIGKILL')
+    Atomics.wait(pause, 0, 0, 10)
+  }
 }
 
 /** A new volume, mounted. */

@@ -5,6 +5,7 @@ import { type Errno, errnoName, isErrno } from '../../src/base/errno.ts'
 import { type Ino, ROOT_INO } from '../../src/base/ino.ts'
 import { silentLog } from '../../src/base/log.ts'
 import type { Maybe } from '../../src/base/maybe.ts'
+import type { Metrics } from '../../src/base/metrics.ts'
 import type { ChunkStore } from '../../src/chunk/chunk-store.ts'
 import type { ChunkOptions } from '../../src/chunk/store.ts'
 import { MetaClient } from '../../src/meta/client.ts'
@@ -67,6 +68,7 @@ export interface Volume {
   readonly engine: MemoryEngine
   readonly store: FaultyStore
   readonly clock: TestClock
+  readonly metrics: Metrics
   /** calls to meta and chunks of the kinds that matter for order: `put …`, `writeSlice …`, `chunks.sync …`, `meta.sync` */
   readonly trace: string[]
   /** replaces a method of meta for a while */
@@ -96,7 +98,7 @@ export async function openVolume(options: VolumeOptions = {}): Promise<Volume> {
     random: Math.random,
   })
   await meta.newSession()
-  const { chunks } = await openTrial(options.chunkOptions, store)
+  const { chunks, metrics } = await openTrial(options.chunkOptions, store)
   const trace: string[] = []
   const override: Partial<Meta> = {}
   const invalidated: string[] = []
@@ -123,7 +125,7 @@ export async function openVolume(options: VolumeOptions = {}): Promise<Volume> {
     await meta.closeSession()
     await chunks.close()
   }
-  return { vfs, meta, chunks, engine, store, clock, trace, override, invalidated, close }
+  return { vfs, meta, chunks, engine, store, clock, metrics, trace, override, invalidated, close }
 }
 
 async function format(engine: MemoryEngine, options: VolumeOptions, clock: SystemClock): Promise<void> {

@@ -19,6 +19,7 @@ async function withVirtual(): Promise<{ v: Volume; files: VirtualFiles; forgotte
     clock: v.clock,
     log: silentLog,
     random: Math.random,
+    metrics: v.metrics,
     maxDeletes: 2,
     sweeps: false,
   })
