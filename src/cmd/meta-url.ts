@@ -3,7 +3,7 @@
 import { resolve } from 'node:path'
 import { CommandError } from './exit.ts'
 
-export type MetaDriver = 'sqlite3' | 'redis'
+export type MetaDriver = 'sqlite3' | 'redis' | 'postgres'
 
 /** Which engine a scheme belongs to. Engines that are added here are opened in volume.ts. */
 const DRIVERS: Readonly<Record<string, MetaDriver>> = {
@@ -11,9 +11,10 @@ const DRIVERS: Readonly<Record<string, MetaDriver>> = {
   redis: 'redis',
   rediss: 'redis',
   unix: 'redis',
+  postgres: 'postgres',
 }
 /** Schemes of the format that have no engine here yet. */
-const NOT_YET = new Set('mysql postgres badger tikv etcd fdb memkv'.split(' '))
+const NOT_YET = new Set('mysql badger tikv etcd fdb memkv'.split(' '))
 
 export interface MetaUrl {
   readonly driver: MetaDriver

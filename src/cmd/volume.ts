@@ -37,6 +37,10 @@ export async function openEngine(
       const { RedisEngine } = await import('../meta/engine/redis/engine.ts')
       return RedisEngine.open(url, { readOnly, log })
     }
+    case 'postgres': {
+      const { PostgresEngine } = await import('../meta/engine/postgres/engine.ts')
+      return PostgresEngine.open(url, { readOnly, log: message => log.warn(message) })
+    }
   }
 }
 

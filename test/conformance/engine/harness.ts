@@ -10,6 +10,15 @@ import { type Attr, TYPE_DIRECTORY, TYPE_FILE } from '../../../src/meta/model/at
 /** A fresh, empty engine for each test, and what removes it afterwards. */
 export type EngineFactory = () => Promise<{ readonly engine: Engine; readonly cleanUp: () => Promise<void> }>
 
+/** What a database cannot hold though the format could. */
+export interface EngineLimits {
+  /** of uid, gid, rdev */
+  readonly largestId: number
+  /** names of xattrs are text: they must be UTF-8 */
+  readonly xattrNamesAreText: boolean
+}
+export const NO_LIMITS: EngineLimits = { largestId: 2 ** 32 - 1, xattrNamesAreText: false }
+
 export const inoOf = (n: number): Ino => n as Ino
 
 export const file = (fields: Partial<Attr> = {}): Attr => ({
