@@ -63,7 +63,8 @@ class Client {
   }
 
   async make(parent: Ino, name: string, type: number) {
-    const ino = inoOf(await this.#bench.engine.allocate('nextInode', 1024))
+    // A range may begin at 1, which is the root.
+    const ino = inoOf(Math.max(2, await this.#bench.engine.allocate('nextInode', 1024)))
     return await this.run(() => make(volume, caller, parent, name, ino, node(type), { orExisting: false }))
   }
 
