@@ -1,6 +1,7 @@
 /** `config META-URL`: shows the setting, or changes what was typed and prints a line a change (spec cli section 6.5). */
 
 import type { Ino } from '../base/ino.ts'
+import { recountOwners } from '../jobs/owner-usage.ts'
 import { Driver } from '../meta/driver.ts'
 import type { Engine } from '../meta/engine.ts'
 import { counter, done, gather, type Operation, QUOTA_DIR } from '../meta/facts.ts'
@@ -56,6 +57,7 @@ export async function run(options: Options, [metaUrl = '']: readonly string[]): 
       return 0
     }
     if (!options.bool('force')) await ask(draft, options, engine)
+    if (!draft.old.UserGroupQuota && draft.next.UserGroupQuota) await countOwners(engine)
     // Secrets that were stored in plain stay so unless asked.
     const encrypt = encrypts || stored.KeyEncrypted === true || !hasSecrets(stored)
     await storeSetting(engine, draft.next, { isNew: false, encrypt })
@@ -124,6 +126,7 @@ function change(draft: Draft, options: Options): void {
     tag: () => setTier('tag', 'Tag', checkTag(options.string('tag'))),
     'trash-days': () => set('trash-days', 'TrashDays', checkTrashDays(options.number('trash-days'))),
     'upload-limit': () => set('upload-limit', 'UploadLimit', options.number('upload-limit'), mbpsText),
+    'user-group-quota': () => set('user-group-quota', 'UserGroupQuota', options.bool('user-group-quota')),
   }
   for (const [flag, apply] of Object.entries(changes)) if (options.given(flag)) apply()
   const higher = raised(draft.next)
@@ -200,6 +203,21 @@ async function refuseWhileQuotas(engine: Engine): Promise<void> {
   throw new CommandError(
     `cannot disable dir stats when there are still ${inodes.length} dir quotas: [${inodes.join(' ')}]`,
   )
+}
+
+/** Before the setting says that the sums are kept: an interruption leaves them switched off. */
+async function countOwners(engine: Engine): Promise<void> {
+  const now = Date.now() / 1000
+  let clients = 0
+  for await (const { expire } of allRows(engine, 'sessions', {})) if (expire >= now) clients++
+  if (clients > 0) {
+    const hint = 'switch it off and on again when nobody writes for exact sums'
+    terminalLog().warn(
+      `${clients} clients are connected: what they change before their next heartbeat is not counted; ${hint}`,
+    )
+  }
+  const { inodes, users, groups } = await recountOwners(engine, Math.random)
+  terminalLog().info(`Counted ${inodes} inodes of ${users} users and ${groups} groups`)
 }
 
 /** Statistics from before they were switched off are wrong by now; a missing record is recomputed when it is read. */

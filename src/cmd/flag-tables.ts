@@ -73,7 +73,7 @@ export const CONFIG_FLAGS: readonly Flag[] = [
     { name: 'min-client-version', kind: 'string', help: 'oldest client that may connect; can only be raised' },
     { name: 'max-client-version', kind: 'string', help: 'newest client that may connect' },
     { name: 'dir-stats', kind: 'bool', help: 'usage statistics of each directory' },
-    { name: 'user-group-quota', kind: 'bool', help: 'quotas of users and groups', refused: NOT_BUILT },
+    { name: 'user-group-quota', kind: 'bool', help: 'quotas of users and groups' },
     { name: 'changelog', kind: 'bool', help: 'log of metadata changes', refused: NOT_BUILT },
     {
       name: 'changelog-max-age',

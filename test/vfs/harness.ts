@@ -55,6 +55,7 @@ export interface VolumeOptions {
   readonly capacity?: number
   readonly trashDays?: number
   readonly acl?: boolean
+  readonly userGroupQuota?: boolean
   readonly internal?: InternalFiles
   /** of another client of the same volume */
   readonly engine?: MemoryEngine
@@ -141,6 +142,7 @@ async function format(engine: MemoryEngine, options: VolumeOptions, clock: Syste
     MetaVersion: 1,
     DirStats: true,
     EnableACL: options.acl ?? false,
+    UserGroupQuota: options.userGroupQuota ?? false,
   })
   const trash = (options.trashDays ?? 0) > 0
   const driver = new Driver(engine, { random: Math.random, onEffect() {}, onCommit() {}, onConflict() {} })

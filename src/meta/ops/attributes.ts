@@ -6,7 +6,7 @@ import { Fault } from '../../base/fault.ts'
 import { type Ino, isTrash, livesInTrash, ROOT_INO } from '../../base/ino.ts'
 import { type Change, done, gather, node, type Operation, QUOTA_GROUP, QUOTA_USER, type QuotaType } from '../facts.ts'
 import type { SetAttr } from '../meta.ts'
-import { type Attr, spaceOf, TYPE_DIRECTORY, TYPE_FILE } from '../model/attr.ts'
+import { type Attr, spaceOf, TYPE_DIRECTORY } from '../model/attr.ts'
 import type { Caller } from '../model/caller.ts'
 import type { Volume } from '../model/volume.ts'
 import { chmodAcl, modeOfAcl } from '../rules/acl.ts'
@@ -111,10 +111,10 @@ const isOther = (wanted: Time | 'now' | undefined, time: Time): boolean =>
 const timeOf = (wanted: Time | 'now' | undefined, time: Time, caller: Caller): Time =>
   wanted === undefined ? time : wanted === 'now' ? caller.now : wanted
 
-/** User and group quotas count files and directories only when they change hands (spec section 12); never the root. */
+/** What is charged to an owner when a node is made moves to the next owner with it, whatever its type (JuiceFS forgets symbolic
+ *  links and special files here and drifts). Never the root, which nobody is charged for. */
 function moveOwnersUsage(volume: Volume, ino: Ino, before: Attr, after: Attr): Change[] {
   if (!volume.limits.userGroup || ino === ROOT_INO) return []
-  if (before.type !== TYPE_FILE && before.type !== TYPE_DIRECTORY) return []
   const space = spaceOf(before)
   const move = (type: QuotaType, from: number, to: number): Change[] =>
     from === to

@@ -131,7 +131,7 @@ test('chmod under an access rule moves its mask, and refers to the rule that res
   assert.throws(() => decide(setattr(volume, owner, FILE, { mode: 0 }), facts.slice(0, 1)), /read access rule 3/)
 })
 
-test('chown moves the usage of files and directories between users and groups, and of nothing else', () => {
+test('chown moves the usage of a node of any type between users and groups, but never the root', () => {
   const counted = volumeOf({}, { userGroup: true })
   const moved = (ino: Ino, attr: Partial<Attr>, change: SetAttr): unknown[] =>
     ofKind(decide(setattr(counted, root, ino, change), [[node(ino), attrOf(attr)]]).changes, 'quotaUsage').map(c => [
@@ -148,7 +148,10 @@ test('chown moves the usage of files and directories between users and groups, a
     [2, 600, -4096, -1],
     [2, 8, 4096, 1],
   ])
-  assert.deepEqual(moved(FILE, { type: TYPE_SYMLINK, length: 5 }, { uid: 7 }), [])
+  assert.deepEqual(moved(FILE, { type: TYPE_SYMLINK, length: 5 }, { uid: 7 }), [
+    [1, 500, -4096, -1],
+    [1, 7, 4096, 1],
+  ])
   assert.deepEqual(moved(ROOT_INO, { type: TYPE_DIRECTORY }, { uid: 7 }), [])
 })
 
