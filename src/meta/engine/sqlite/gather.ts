@@ -162,9 +162,9 @@ export class Reader {
   readonly #chunk = this.#rows(
     () => `SELECT CAST(slices AS BLOB) FROM ${this.#t('chunk')} WHERE inode = ? AND indx = ?`,
   )
+  // No CAST of the bounds: SQLite would plan the statement anew at each call, for their values (STAT4).
   readonly #chunkIndexes = this.#rows(
-    () => `SELECT indx FROM ${this.#t('chunk')}
-      WHERE inode = ? AND indx >= CAST(? AS INTEGER) AND indx < CAST(? AS INTEGER) ORDER BY indx`,
+    () => `SELECT indx FROM ${this.#t('chunk')} WHERE inode = ? AND indx >= ? AND indx < ? ORDER BY indx`,
   )
   readonly #symlink = this.#rows(() => `SELECT CAST(target AS BLOB) FROM ${this.#t('symlink')} WHERE inode = ?`)
   // Names of xattrs are TEXT columns with any bytes: a cast keeps bytes that are not UTF-8, a JavaScript string would not.
