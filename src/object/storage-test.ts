@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { causeText, Fault } from '../base/fault.ts'
-import type { ObjectStore } from './store.ts'
+import { type ObjectStore, Refused, Unreachable } from './store.ts'
 
 const LETTERS = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'
 const TEST_BYTES = 100
@@ -14,8 +14,9 @@ export interface StorageTestHooks {
   readonly pause?: (ms: number) => Promise<unknown>
 }
 
-/** Puts, gets, compares and deletes 100 random bytes under `testing/`; makes the bucket where there is none. Three tries.
- *  Throws a Fault with the last failure. */
+/** Puts, gets, compares and deletes 100 random bytes under `testing/`; makes the bucket where there is none. Three tries; two of a
+ *  store that cannot be reached, which takes its time to show; one of a store that refuses us. Throws a Fault with the last failure,
+ *  which names the request that failed. */
 export async function testStorage(
   store: ObjectStore,
   random: () => number,
@@ -32,6 +33,7 @@ export async function testStorage(
     } catch (error) {
       failure = error
       hooks.warn?.(`Test storage ${store.description} failed: ${causeText(error)}, tries: #${index + 1}`)
+      if (error instanceof Refused || (index > 0 && isUnreachable(error))) break
     }
     if (index < PAUSES_MS.length - 1) await pause(pauseMs)
   }
@@ -59,11 +61,21 @@ async function tryOnce(store: ObjectStore, random: () => number, warn?: (message
   try {
     await store.put(key, bytes)
   } catch (error) {
-    if (/denied/i.test(causeText(error))) throw error
-    await store.create()
+    if (error instanceof Refused || isUnreachable(error) || /denied/i.test(causeText(error))) throw error
+    await store.create().catch(problem => {
+      throw keepKind(problem, `${causeText(error)}; the bucket cannot be made either, please create it`)
+    })
     await store.put(key, bytes)
   }
   const back = await store.get(key)
   if (!back.equals(bytes)) throw new Fault(`object ${key} came back with other bytes`)
   await store.delete(key).catch(error => warn?.(`delete ${key}: ${causeText(error)}`))
 }
+
+function isUnreachable(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) if (at instanceof Unreachable) return true
+  return false
+}
+
+const keepKind = (problem: unknown, doing: string): Fault =>
+  problem instanceof Refused ? new Refused(doing, problem) : new Fault(doing, { cause: problem })

@@ -11,6 +11,7 @@ export function parseXml(text: string, lists: readonly string[]): unknown {
     removeNSPrefix: true,
     parseTagValue: false,
     trimValues: false,
+    htmlEntities: true, // the numeric ones too
     isArray: name => lists.includes(name),
   })
   try {

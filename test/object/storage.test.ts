@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import callbacks from 'node:fs'
 import fs from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -121,32 +120,6 @@ describe('files as objects', () => {
     await new FileStore(root).create()
     await new FileStore(root).create()
     assert.ok((await fs.stat(root)).isDirectory())
-  })
-})
-
-describe('making files durable', () => {
-  it('syncs the data, the directory that names it, and each directory above it once', async t => {
-    const root = join(dir, 'durable')
-    await fs.mkdir(root)
-    const store = new FileStore(root)
-    const synced: string[] = []
-    const traced = (name: string, real: typeof callbacks.fsync) => (fd: number, done: callbacks.NoParamCallback) => {
-      synced.push(`${name} ${callbacks.readlinkSync(`/proc/self/fd/${fd}`)}`)
-      real(fd, done)
-    }
-    t.mock.method(callbacks, 'fsync', traced('fsync', callbacks.fsync) as typeof callbacks.fsync)
-    t.mock.method(callbacks, 'fdatasync', traced('fdatasync', callbacks.fdatasync) as typeof callbacks.fdatasync)
-    await store.put('chunks/0/0/1_0_4', Buffer.from('data'))
-    await store.put('chunks/0/0/2_0_4', Buffer.from('more'))
-    assert.equal(synced.length, 0, 'a put alone is not synced')
-    await store.sync(['chunks/0/0/1_0_4'])
-    for (const path of ['chunks/0/0', 'chunks/0', 'chunks', '', '..']) {
-      assert.ok(synced.includes(`fsync ${join(root, path)}`.replace(/\/$/, '')), path)
-    }
-    assert.equal(synced[0], `fdatasync ${root}/chunks/0/0/1_0_4`)
-    synced.length = 0
-    await store.sync(['chunks/0/0/2_0_4'])
-    assert.deepEqual(synced, [`fdatasync ${root}/chunks/0/0/2_0_4`, `fsync ${root}/chunks/0/0`])
   })
 })
 

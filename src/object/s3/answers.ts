@@ -52,11 +52,11 @@ const REFUSED = new Set([
   'AllAccessDisabled',
   'AccountProblem',
   'InvalidAccessKeyId',
+  'XAdminUserNotFound', // versitygw's word for it, with status 404
   'SignatureDoesNotMatch',
   'InvalidToken',
   'ExpiredToken',
   'Unauthorized',
-  'NoSuchBucket',
   'InvalidBucketName',
   'PermanentRedirect',
 ])
@@ -70,6 +70,11 @@ export function faultOf(doing: string, problem: Problem): Fault {
   if (REFUSED.has(code) || status === 401 || status === 403) return new Refused(doing, cause)
   return new Fault(doing, { errno: FULL.has(code) || status === 507 ? ENOSPC : EIO, cause })
 }
+
+/** A bucket or a user that is missing has the same status, and then the object may well be there once that is put right; so has the
+ *  page of a server that does not speak S3 at all. */
+export const isMissingObject = ({ body }: HttpAnswer, { status, code }: Problem): boolean =>
+  status === 404 && (code === 'NoSuchKey' || code === 'NoSuchVersion' || body.length === 0)
 
 export function header(headers: IncomingHttpHeaders, name: string): string | undefined {
   const value = headers[name]

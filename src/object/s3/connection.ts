@@ -8,7 +8,7 @@
 import { createHash, createHmac, hash } from 'node:crypto'
 import { SignatureV4 } from '@smithy/signature-v4'
 import type { Clock } from '../../base/clock.ts'
-import { type HttpAnswer, HttpClient, hostText, type Origin, originText } from '../http.ts'
+import { type HttpAnswer, HttpClient, type HttpTimes, hostText, type Origin, originText } from '../http.ts'
 import type { SecureContextSetting } from '../tls.ts'
 import { header, type Problem, problemOf } from './answers.ts'
 import type { CredentialSource } from './credentials.ts'
@@ -42,6 +42,8 @@ export interface ConnectionOptions {
   readonly clock: Clock
   /** where to look for the region of a bucket of AWS first */
   readonly defaultRegion: string
+  /** absent: those of the reference client */
+  readonly times?: HttpTimes
 }
 
 export class S3Connection {
@@ -55,7 +57,7 @@ export class S3Connection {
 
   constructor(options: ConnectionOptions) {
     this.#o = options
-    this.#http = new HttpClient(options.tls)
+    this.#http = new HttpClient(options.tls, options.times)
     this.#region = options.place.region
     this.#signer = new SignatureV4({
       service: 's3',

@@ -2,6 +2,7 @@
 
 import type { Clock } from '../../base/clock.ts'
 import { isTrue } from '../bucket-url.ts'
+import type { HttpTimes } from '../http.ts'
 import type { ObjectStore } from '../store.ts'
 import { SecureContextSetting } from '../tls.ts'
 import { credentialSource, type Environment, type KeySetting } from './credentials.ts'
@@ -20,7 +21,7 @@ export interface S3Setting extends KeySetting {
 export function openS3(
   kind: string,
   setting: S3Setting,
-  { env, clock }: { readonly env: Environment; readonly clock: Clock },
+  { env, clock, times }: { readonly env: Environment; readonly clock: Clock; readonly times?: HttpTimes },
 ): ObjectStore {
   const url = s3Url(kind, setting.bucket)
   const tls = SecureContextSetting.takeFrom(url)
@@ -31,6 +32,7 @@ export function openS3(
     credentials: credentialSource(kind, setting, { env, clock }),
     tls,
     clock,
+    ...(times && { times }),
     defaultRegion: env.AWS_REGION || env.AWS_DEFAULT_REGION || FIRST_REGION,
     storageClass: setting.storageClass ?? '',
     tag: setting.tag ?? '',

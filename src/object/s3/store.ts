@@ -6,7 +6,7 @@
 import { Fault } from '../../base/fault.ts'
 import { CHECKSUM_NAME, checksumOf, verifyChecksum } from '../checksum.ts'
 import { type ByteRange, type ObjectInfo, ObjectMissing, type ObjectStore } from '../store.ts'
-import { faultOf, header, type Problem } from './answers.ts'
+import { faultOf, header, isMissingObject } from './answers.ts'
 import { type ConnectionOptions, type S3Answer, S3Connection } from './connection.ts'
 import { FIRST_REGION } from './place.ts'
 
@@ -52,7 +52,7 @@ export class S3Store implements ObjectStore {
     const { problem } = answer
     if (problem) {
       if (range && problem.status === 416) return Buffer.alloc(0)
-      if (isMissingObject(problem)) throw new ObjectMissing(key, problem.code)
+      if (isMissingObject(answer, problem)) throw new ObjectMissing(key, problem.code)
       throw faultOf(doing, problem)
     }
     if (range) return cutRange(doing, answer, range)
@@ -69,8 +69,9 @@ export class S3Store implements ObjectStore {
 
   async delete(key: string): Promise<void> {
     const doing = `delete object ${key}`
-    const { problem } = await this.#send(doing, { method: 'DELETE', key })
-    if (problem && !isMissingObject(problem)) throw faultOf(doing, problem)
+    const answer = await this.#send(doing, { method: 'DELETE', key })
+    const { problem } = answer
+    if (problem && !isMissingObject(answer, problem)) throw faultOf(doing, problem)
   }
 
   async head(key: string): Promise<ObjectInfo | null> {
@@ -140,9 +141,6 @@ export class S3Store implements ObjectStore {
     }
   }
 }
-
-/** 404 also says that the bucket is gone, and then the object may well be there when it is back. */
-const isMissingObject = ({ status, code }: Problem): boolean => status === 404 && code !== 'NoSuchBucket'
 
 function cutRange(doing: string, { status, headers, body }: S3Answer, { offset, length }: ByteRange): Buffer {
   // A server may ignore a range.
