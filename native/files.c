@@ -20,19 +20,23 @@
 #define SUMMED_BYTES (32 << 10)
 
 /* which call failed, for the message */
-enum { OPEN, WRITE, CLOSE, RENAME, READ };
+enum { OPEN, WRITE, CLOSE, RENAME, READ, SYNC };
+/* of sync_path */
+enum { SYNC_DATA, SYNC_FILE, SYNC_FILE_SYSTEM };
 
-typedef struct {
+typedef struct job job;
+struct job {
+  int64_t (*run)(job *);
   napi_async_work work;
   napi_ref callback, pieces_ref;
-  char *path, *temporary; /* temporary: NULL when reading */
+  char *path, *temporary;
   int flags, mode, count;
   bool keep_open;
   uint8_t *sums; /* of the one piece, to be written behind it; NULL = none */
   struct iovec pieces[MAX_PIECES];
   int64_t offset, result;
   int failed;
-} job;
+};
 
 static int64_t fail(job *task, int call) {
   task->failed = call;
@@ -108,12 +112,24 @@ static int64_t load(job *task) {
   return result < 0 ? result : (int64_t)filled;
 }
 
+/* ---------------------------------------------------------------------------------------------- syncing */
+
+static int64_t sync_path(job *task) {
+  int fd = open(task->path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return fail(task, OPEN);
+  int how = task->flags;
+  int64_t result = how == SYNC_DATA ? fdatasync(fd) : how == SYNC_FILE ? fsync(fd) : syncfs(fd);
+  if (result < 0) result = fail(task, SYNC);
+  close(fd);
+  return result;
+}
+
 /* ---------------------------------------------------------------------------------------------- jobs */
 
 static void execute(napi_env env, void *data) {
   (void)env;
   job *task = data;
-  task->result = task->temporary ? save(task) : load(task);
+  task->result = task->run(task);
 }
 
 static void free_job(napi_env env, job *task) {
@@ -158,6 +174,7 @@ static napi_value save_file(napi_env env, napi_callback_info info) {
   ARGUMENTS(8);
   job *task = calloc(1, sizeof *task);
   if (!task) return number(env, -ENOMEM);
+  task->run = save;
   task->temporary = text_of(env, argv[0]);
   task->path = text_of(env, argv[1]);
   task->flags = int_of(env, argv[2]);
@@ -189,6 +206,7 @@ static napi_value load_file(napi_env env, napi_callback_info info) {
   ARGUMENTS(4);
   job *task = calloc(1, sizeof *task);
   if (!task) return number(env, -ENOMEM);
+  task->run = load;
   task->path = text_of(env, argv[0]);
   if (!task->path || napi_get_value_int64(env, argv[1], &task->offset) != napi_ok ||
       napi_get_buffer_info(env, argv[2], &task->pieces[0].iov_base, &task->pieces[0].iov_len) != napi_ok ||
@@ -197,6 +215,21 @@ static napi_value load_file(napi_env env, napi_callback_info info) {
     return number(env, -EINVAL);
   }
   return start(env, task, argv[3], "loadFile");
+}
+
+/* syncPath(path, how, callback(result, failedCall)): opens, syncs and closes a file or directory */
+static napi_value sync_one(napi_env env, napi_callback_info info) {
+  ARGUMENTS(3);
+  job *task = calloc(1, sizeof *task);
+  if (!task) return number(env, -ENOMEM);
+  task->run = sync_path;
+  task->path = text_of(env, argv[0]);
+  task->flags = int_of(env, argv[1]);
+  if (!task->path) {
+    free_job(env, task);
+    return number(env, -EINVAL);
+  }
+  return start(env, task, argv[2], "syncPath");
 }
 
 /* Bytes read from `position` on, fewer than fit only where the file ends; -EAGAIN where the kernel would have to wait. */
@@ -254,4 +287,5 @@ void offer_files(napi_env env, napi_value exports) {
   offer(env, exports, "loadFile", load_file, NULL);
   offer(env, exports, "loadNow", load_now, NULL);
   offer(env, exports, "readNow", read_now, NULL);
+  offer(env, exports, "syncPath", sync_one, NULL);
 }

@@ -22,10 +22,14 @@ interface NativeFiles {
   loadFile(path: string, offset: number, bytes: Buffer, done: (result: number, failedCall: number) => void): number
   loadNow(path: string, bytes: Buffer): number
   readNow(fd: number, bytes: Buffer, position: number): number
+  syncPath(path: string, how: number, done: (result: number, failedCall: number) => void): number
 }
 
 /** in the order of native/files.c */
-const CALLS = ['open', 'write', 'close', 'rename', 'read']
+const CALLS = ['open', 'write', 'close', 'rename', 'read', 'fsync']
+const SYNC_DATA = 0
+const SYNC_FILE = 1
+const SYNC_FILE_SYSTEM = 2
 const EAGAIN = -11
 
 export interface SaveOptions {
@@ -107,6 +111,34 @@ export function readNow(fd: number, bytes: Buffer, position: number): number | n
   const native = addon() as NativeFiles | null
   const result = native === null ? EAGAIN : native.readNow(fd, bytes, position)
   return result < 0 ? null : result
+}
+
+/** fdatasync(2) of a file: its bytes, and what is needed to find them. Rejects as node:fs does. */
+export const syncData = (path: string): Promise<void> => sync(path, SYNC_DATA, fs.fdatasync)
+
+/** fsync(2) of a directory: the names in it. */
+export const syncDirectory = (path: string): Promise<void> => sync(path, SYNC_FILE, fs.fsync)
+
+/** syncfs(2) of the file system that holds the path. False where there is no call for it (no addon). */
+export async function syncFileSystem(path: string): Promise<boolean> {
+  if (addon() === null) return false
+  await sync(path, SYNC_FILE_SYSTEM, fs.fsync)
+  return true
+}
+
+async function sync(path: string, how: number, byCall: (fd: number, done: fs.NoParamCallback) => void): Promise<void> {
+  const native = addon() as NativeFiles | null
+  if (native === null) {
+    const fd = await call<number>(done => fs.open(path, 'r', done))
+    return call<void>(done => byCall(fd, done)).finally(() => fs.close(fd, ignore))
+  }
+  return new Promise((resolve, reject) => {
+    const started = native.syncPath(path, how, (result, failed) => {
+      if (result < 0) reject(failure(result, failed, path))
+      else resolve()
+    })
+    if (started < 0) reject(failure(started, 0, path))
+  })
 }
 
 function failure(result: number, failedCall: number, path: string): NodeJS.ErrnoException {
