@@ -163,6 +163,7 @@ export class EnvelopeThreads {
     const index = this.#threads.indexOf(thread)
     if (index < 0) return
     this.#threads.splice(index, 1)
+    void thread.worker.terminate()
     for (const job of thread.jobs.splice(0)) job.reject(new Fault('encryption', { cause: error }))
     this.#dispatch()
   }

@@ -7,7 +7,8 @@ import {
   privateDecrypt,
   randomBytes,
 } from 'node:crypto'
-import { after, describe, it } from 'node:test'
+import { after, describe, it, mock } from 'node:test'
+import { Worker } from 'node:worker_threads'
 import { SystemClock } from '../../src/base/clock.ts'
 import { Fault } from '../../src/base/fault.ts'
 import { withEncryption } from '../../src/object/encrypt.ts'
@@ -178,6 +179,23 @@ describe('threads that encrypt', () => {
     await threads.unseal(sealed.envelope)
     assert.equal(threads.threadCount, 0)
     await threads.close()
+  })
+
+  it('that die fail their jobs, and the next job is done by another', async () => {
+    const threads = new EnvelopeThreads(key, 1)
+    try {
+      const body = Buffer.alloc(1 << 20, 'x')
+      const dying = mock.method(Worker.prototype, 'postMessage', function (this: Worker) {
+        this.emit('error', new Error('out of memory'))
+      })
+      await assert.rejects(Promise.resolve(threads.seal(body)), /^Fault: encryption: out of memory$/)
+      dying.mock.restore()
+      assert.equal(threads.threadCount, 0)
+      const { envelope } = await threads.seal(body)
+      assert.ok((await threads.unseal(envelope)).equals(body))
+    } finally {
+      await threads.close()
+    }
   })
 
   it('refuse what is left when they are closed', async () => {
