@@ -50,14 +50,14 @@ static napi_value open_device(napi_env env, napi_callback_info info) {
   return result_of(env, fd);
 }
 
-/* mount(source, target, type, data): always without suid programs and devices */
+/* mount(source, target, type, flags, data): always without suid programs and devices */
 static napi_value mount_device(napi_env env, napi_callback_info info) {
-  ARGUMENTS(4);
+  ARGUMENTS(5);
   char *source = text_of(env, argv[0]), *target = text_of(env, argv[1]);
-  char *type = text_of(env, argv[2]), *options = text_of(env, argv[3]);
+  char *type = text_of(env, argv[2]), *options = text_of(env, argv[4]);
   napi_value result;
   if (source && target && type && options)
-    result = result_of(env, mount(source, target, type, MS_NOSUID | MS_NODEV, options));
+    result = result_of(env, mount(source, target, type, MS_NOSUID | MS_NODEV | (unsigned)int_of(env, argv[3]), options));
   else
     result = number(env, -EINVAL);
   free(source);
@@ -118,6 +118,12 @@ static napi_value prepare_descriptor(napi_env env, napi_callback_info info) {
 static napi_value set_io_flusher(napi_env env, napi_callback_info info) {
   (void)info;
   return result_of(env, prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0));
+}
+
+/* disableHugePages(): no transparent huge pages for this process and those it starts */
+static napi_value disable_huge_pages(napi_env env, napi_callback_info info) {
+  (void)info;
+  return result_of(env, prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0));
 }
 
 /* trimMemory(): free memory that malloc keeps goes back to the system; 1 if there was any, 0 where malloc cannot (musl) */
@@ -357,6 +363,7 @@ NAPI_MODULE_INIT() {
   offer(env, exports, "receiveDescriptor", receive_descriptor, NULL);
   offer(env, exports, "prepareDescriptor", prepare_descriptor, NULL);
   offer(env, exports, "setIoFlusher", set_io_flusher, NULL);
+  offer(env, exports, "disableHugePages", disable_huge_pages, NULL);
   offer(env, exports, "raiseOpenFiles", raise_open_files, NULL);
   offer(env, exports, "trimMemory", trim_memory, NULL);
   offer(env, exports, "attach", attach, NULL);

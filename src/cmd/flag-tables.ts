@@ -199,10 +199,10 @@ export const MOUNT_FLAGS: readonly Flag[] = [
   { name: 'no-syslog', kind: 'bool', help: 'no copy of the log to syslog' },
   { name: 'log', kind: 'string', help: 'log file in background mode' },
   { name: 'force', kind: 'bool', help: 'mount on top of an existing mount' },
-  { name: 'update-fstab', kind: 'bool', help: 'add a line to /etc/fstab', refused: NOT_BUILT },
+  { name: 'update-fstab', kind: 'bool', help: 'add this mount to /etc/fstab (root)' },
   ...inCategory('FUSE', [
     { name: 'hide-internal', kind: 'bool', help: 'do not list the internal files' },
-    { name: 'disable-transparent-hugepage', kind: 'bool', help: 'no huge pages', refused: NOT_BUILT },
+    { name: 'disable-transparent-hugepage', kind: 'bool', help: 'no transparent huge pages' },
     { name: 'enable-xattr', kind: 'bool', help: 'extended attributes' },
     { name: 'enable-cap', kind: 'bool', help: 'security.capability attributes' },
     { name: 'enable-selinux', kind: 'bool', help: 'security.selinux attributes' },

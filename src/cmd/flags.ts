@@ -59,6 +59,10 @@ export class Options {
   given(name: string): boolean {
     return this.#given.has(name)
   }
+  /** Its value as it was typed; undefined where it was left to its default. */
+  typed(name: string): string | undefined {
+    return this.#given.get(name)
+  }
   /** Was anything typed besides these? */
   anyGiven(besides: readonly string[]): boolean {
     return [...this.#given.keys()].some(name => !besides.includes(name))

@@ -13,6 +13,13 @@ import { versionLine } from './version.ts'
 const say = (text: string): void => void process.stdout.write(`${text}\n`)
 
 async function main(argv: readonly string[]): Promise<number> {
+  if (!process.env.CALL_VIA_MOUNT) return runCommandLine(argv)
+  const { helperArguments } = await import('./mount-helper.ts')
+  const asked = helperArguments(argv)
+  return asked?.isFake ? 0 : runCommandLine(asked?.argv ?? [])
+}
+
+async function runCommandLine(argv: readonly string[]): Promise<number> {
   if (argv.at(-1) === '--generate-bash-completion') {
     for (const { name } of COMMANDS) say(name)
     return 0

@@ -3,7 +3,7 @@
 
 import { setFlagsFromString } from 'node:v8'
 import { type Level, type Log, openLog } from '../base/log.ts'
-import { raiseLimits } from '../fuse/native-addon.ts'
+import { disableHugePages, raiseLimits } from '../fuse/native-addon.ts'
 import { EXIT_VOLUME_GONE, messageOf } from './exit.ts'
 import type { MountSettings } from './mount-settings.ts'
 import { startMount } from './serve-mount.ts'
@@ -41,6 +41,8 @@ export async function serve(
   told: { readonly onOpened: (store: string) => void; readonly onReady: (volumeName: string) => void },
 ): Promise<number> {
   raiseLimits(OPEN_FILES)
+  if (!settings.hugePages && !disableHugePages())
+    log.warn('transparent huge pages stay: switching them off takes the native addon and a kernel that can')
   collectBlocksYoung()
   // A broken job must not end the mount: whoever depends on it gets an error, the log the stack.
   const survive = (error: unknown): void =>

@@ -42,6 +42,8 @@ export interface MountSettings {
   readonly limits: { readonly uploadMbps: number; readonly downloadMbps: number }
   readonly subdir: string
   readonly checkStorage: boolean
+  /** transparent ones, of the kernel */
+  readonly hugePages: boolean
   readonly fuse: FuseSettings
   readonly metrics: MetricsSettings
 }
@@ -169,6 +171,7 @@ export function mountSettings(
     limits: { uploadMbps: options.number('upload-limit'), downloadMbps: options.number('download-limit') },
     subdir: options.string('subdir'),
     checkStorage: options.bool('check-storage'),
+    hugePages: !options.bool('disable-transparent-hugepage'),
     fuse: {
       options: o.forKernel,
       allowOther: o.allowOther || process.getuid?.() === 0,

@@ -39,11 +39,25 @@ export async function run(options: Options, [metaUrl = '', path = '']: readonly 
   const logFile = logFileOf(options)
   refuseInside(settings, isBackground ? logFile : null)
   const title = `juicefs-ts mount ${maskPassword(settings.metaUrl)} ${mountPoint}`
-  if (isBackground)
-    return startInBackground({ settings, title, log: { ...logTaste(), syslog: !options.bool('no-syslog') } }, logFile)
+  const keep = async (): Promise<void> => {
+    if (!options.bool('update-fstab')) return
+    const { fstabOptions, keepInFstab } = await import('./fstab.ts')
+    keepInFstab({ metaUrl: settings.metaUrl, mountPoint, options: fstabOptions(options) }, log)
+  }
+  if (isBackground) {
+    await startInBackground({ settings, title, log: { ...logTaste(), syslog: !options.bool('no-syslog') } }, logFile)
+    await keep()
+    return 0
+  }
   process.title = title
   const { serve } = await import('./mount-daemon.ts')
-  return serve(settings, log, { onOpened: () => undefined, onReady: name => log.info(readyText(name, mountPoint)) })
+  return serve(settings, log, {
+    onOpened: () => undefined,
+    onReady: name => {
+      log.info(readyText(name, mountPoint))
+      keep().catch(error => log.warn(`update fstab: ${messageOf(error)}`))
+    },
+  })
 }
 
 /** Green also where nobody sees colours: scripts match it. */
@@ -66,7 +80,7 @@ function refuseInside({ mountPoint, metaPath, cache }: MountSettings, logFile: s
   }
 }
 
-async function startInBackground(order: DaemonOrder, logFile: string): Promise<number> {
+async function startInBackground(order: DaemonOrder, logFile: string): Promise<void> {
   const log = terminalLog()
   const { mountPoint, metaUrl } = order.settings
   const timeoutSec = Number(process.env.JFS_MOUNT_TIMEOUT) || DEFAULT_TIMEOUT_SEC
@@ -94,7 +108,6 @@ async function startInBackground(order: DaemonOrder, logFile: string): Promise<n
     if (news.kind === 'gone') throw new CommandError(`the mount process ended early (${news.how}), ${hint}`)
     log.info(readyText(news.volumeName, mountPoint))
     child.unref()
-    return 0
   } finally {
     clearInterval(timer)
   }

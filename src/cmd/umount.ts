@@ -14,6 +14,8 @@ import { log as terminalLog } from './terminal-log.ts'
 import { unmountPath } from './unmount.ts'
 
 const END_MS = 30_000
+/** Whoever forces expects files to be open, and their mount to live on until they are closed. */
+const FORCED_END_MS = 2000
 const STAGED = 'juicefs_staging_block_bytes'
 
 export async function run(options: Options, [path = '']: readonly string[]): Promise<number> {
@@ -23,8 +25,10 @@ export async function run(options: Options, [path = '']: readonly string[]): Pro
     if (!config) throw new CommandError('not a JuiceFS mount point')
     if (config.Chunk?.Writeback) await waitForStaged(mountPoint)
   }
-  await unmountPath(mountPoint, { lazy: options.bool('force') })
-  if (config?.Pid && !mountAt(mountPoint) && !(await waitForEnd(config.Pid, END_MS))) {
+  const isForced = options.bool('force')
+  await unmountPath(mountPoint, { lazy: isForced })
+  const limitMs = isForced ? FORCED_END_MS : END_MS
+  if (config?.Pid && !mountAt(mountPoint) && !(await waitForEnd(config.Pid, limitMs))) {
     terminalLog().warn(
       `${mountPoint} is unmounted, but process ${config.Pid} has not ended yet: files are still open or being written`,
     )

@@ -44,6 +44,25 @@ const OURS = new Set([
   'nodev',
 ])
 
+/** Options that mount(2) takes as flags (linux/mount.h) and would refuse in its data. What they switch off is off without them. */
+const FLAGS: Readonly<Record<string, number>> = {
+  sync: 0x10,
+  dirsync: 0x80,
+  noexec: 0x08,
+  noatime: 0x400,
+  nodiratime: 0x800,
+  relatime: 0x20_0000,
+  strictatime: 0x100_0000,
+  lazytime: 0x200_0000,
+  async: 0,
+  exec: 0,
+  atime: 0,
+  diratime: 0,
+  norelatime: 0,
+  nostrictatime: 0,
+  nolazytime: 0,
+}
+
 /** Mounts, and returns the way to serve it; a Fault of one line when it cannot. A mount that a killed process left behind at
  *  this place is detached first. `/dev/fd/N` is a descriptor of /dev/fuse that somebody else has mounted. */
 export async function mountFuse(options: MountOptions): Promise<FuseTransport> {
@@ -121,15 +140,15 @@ async function resolveMountPoint(given: string): Promise<string> {
   return fs.realpathSync(given)
 }
 
-/** Options of mount(2). */
-function dataOf(fd: number, options: MountOptions): string {
+/** Options of mount(2), `passed` those typed. */
+function dataOf(fd: number, options: MountOptions, passed: readonly string[]): string {
   const parts = [
     `fd=${fd}`,
     'rootmode=40000',
     `user_id=${process.getuid?.() ?? 0}`,
     `group_id=${process.getgid?.() ?? 0}`,
     `max_read=${options.maxWrite}`,
-    ...passedOn(options),
+    ...passed,
   ]
   if (options.defaultPermissions) parts.push('default_permissions')
   if (options.allowOther) parts.push('allow_other')
@@ -140,7 +159,14 @@ const passedOn = ({ options }: MountOptions): string[] => options.filter(option 
 function mountDirectly(addon: NativeFuse, mountPoint: string, options: MountOptions): number {
   const fd = addon.openDevice()
   if (fd < 0) throw new Fault(`open /dev/fuse: ${errnoText(-fd)}`, { errno: -fd as Errno })
-  const failed = addon.mount(options.source, mountPoint, TYPE, dataOf(fd, options))
+  const typed = passedOn(options)
+  const flags = typed.reduce((sum, option) => sum | (FLAGS[option] ?? 0), 0)
+  const data = dataOf(
+    fd,
+    options,
+    typed.filter(option => !Object.hasOwn(FLAGS, option)),
+  )
+  const failed = addon.mount(options.source, mountPoint, TYPE, flags, data)
   if (failed < 0) {
     fs.closeSync(fd)
     throw new Fault(`mount ${mountPoint}: ${errnoText(-failed)}`, { errno: -failed as Errno })
@@ -156,7 +182,7 @@ function mountByCommand(mountPoint: string, options: MountOptions): number {
     throw new Fault('open /dev/fuse', { errno: errnoOf(error), cause: error })
   }
   // The device is descriptor 3 of mount(8); the number is only looked up while mount(2) runs.
-  const list = `nosuid,nodev,${dataOf(3, options)}`
+  const list = `nosuid,nodev,${dataOf(3, options, passedOn(options))}`
   const ran = spawnSync('mount', ['-i', '-t', TYPE, '-o', list, options.source, mountPoint], {
     encoding: 'utf8',
     stdio: ['ignore', 'ignore', 'pipe', fd],

@@ -13,11 +13,13 @@ export interface NativeDevice {
 
 export interface NativeFuse {
   openDevice(): number
-  mount(source: string, target: string, type: string, data: string): number
+  /** `flags`: MS_ of mount(2) */
+  mount(source: string, target: string, type: string, flags: number, data: string): number
   socketPair(): [ours: number, theirs: number] | number
   receiveDescriptor(socket: number): number
   prepareDescriptor(fd: number): number
   setIoFlusher(): number
+  disableHugePages(): number
   raiseOpenFiles(wanted: number): number
   trimMemory(): number
   attach(
@@ -40,6 +42,12 @@ export function raiseLimits(openFiles: number): number | null {
   native.setIoFlusher()
   const limit = native.raiseOpenFiles(openFiles)
   return limit < 0 ? null : limit
+}
+
+/** No transparent huge pages for this process (PR_SET_THP_DISABLE): less memory, more page faults. False where that cannot be had. */
+export function disableHugePages(): boolean {
+  const native = nativeFuse()
+  return native !== null && native.disableHugePages() >= 0
 }
 
 /** Gives the memory that malloc keeps for later back to the system, where it can (glibc). A few milliseconds for hundreds

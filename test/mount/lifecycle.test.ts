@@ -1,8 +1,8 @@
 /** A mount from its start to its end, as an operator sees it. */
 
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { get } from 'node:http'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
@@ -117,12 +117,33 @@ describe('a mount', { skip: mountSkip }, () => {
     const busy = cli(['umount', volume.mountPoint])
     assert.equal(busy.status, 1)
     assert.match(busy.stderr, /<FATAL>: .*busy/i)
-    const forced = spawn(launcher, ['umount', '--force', volume.mountPoint], { stdio: 'ignore' })
-    await until(() => inTable() === undefined)
+    const start = performance.now()
+    const forced = cli(['umount', '--force', volume.mountPoint])
+    assert.equal(forced.status, 0)
+    assert.match(forced.stderr, /<WARNING>: .* is unmounted, but process \d+ has not ended yet: files are still open/)
+    assert.ok(performance.now() - start < 10_000, 'nobody waits long for somebody else to close a file')
+    assert.equal(inTable(), undefined)
     assert.ok(isAlive(pid))
     closeSync(fd)
     await until(() => !isAlive(pid))
-    forced.kill()
+  })
+
+  it('without transparent huge pages when asked', () => {
+    volume.mount(['--disable-transparent-hugepage'])
+    assert.match(readFileSync(`/proc/${volume.pid()}/status`, 'latin1'), /^THP_enabled:\t0$/m)
+  })
+
+  it('is mounted by mount(8), with the options of its entry', () => {
+    const helper = join(volume.dir, 'mount.juicefs')
+    symlinkSync(launcher, helper)
+    const list = `rw,_netdev,nofail,no-syslog,log=${volume.logFile},cache-dir=${volume.cacheDir},metrics=127.0.0.1:0,attr-cache=7,noexec`
+    const ran = spawnSync(helper, [volume.metaUrl, volume.mountPoint, '-o', list], { encoding: 'utf8' })
+    assert.match(`${ran.stderr}`, /OK.*test-volume is ready at/)
+    assert.equal(ran.status, 0)
+    const config = JSON.parse(readFileSync(join(volume.mountPoint, '.config'), 'utf8')) as { AttrTimeout: number }
+    assert.equal(config.AttrTimeout, 7e9)
+    const nothing = spawnSync(helper, ['one'], { encoding: 'utf8' })
+    assert.deepEqual([nothing.status, nothing.stdout.includes('COMMANDS:')], [0, true])
   })
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {

@@ -221,6 +221,14 @@ describe('the mount option', { skip: mountSkip }, () => {
   it('--open-cache is refused by its name', () =>
     assert.throws(() => mount('--open-cache', '1s'), /--open-cache is not supported yet/))
 
+  it('-o passes the flags of mount(2) on: nothing below a noexec mount is executed', () => {
+    mount('-o', 'noexec,noatime,sync')
+    for (const flag of ['noexec', 'noatime', 'sync', 'nosuid', 'nodev'])
+      assert.match(mountLine()!, new RegExp(`\\b${flag}\\b`))
+    writeFileSync(join(root, 'script'), '#!/bin/sh\necho ran\n', { mode: 0o755 })
+    assert.match(shell('./script', root), /Permission denied/)
+  })
+
   it('-o of what the kernel does not know is refused', () =>
     assert.throws(() => mount('-o', 'nonsense=1'), /mount failed/))
 
