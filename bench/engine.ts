@@ -8,12 +8,13 @@ import { parseArgs } from 'node:util'
 import Database from 'better-sqlite3'
 
 import { SystemClock } from '../src/base/clock.ts'
-import { isErrno } from '../src/base/errno.ts'
+import { type Errno, isErrno } from '../src/base/errno.ts'
 import { ROOT_INO } from '../src/base/ino.ts'
 import { silentLog } from '../src/base/log.ts'
 import { MetaClient } from '../src/meta/client.ts'
 import { Driver } from '../src/meta/driver.ts'
 import { SqliteEngine } from '../src/meta/engine/sqlite/engine.ts'
+import type { Cursor, DirEntry, Page } from '../src/meta/engine.ts'
 import { initVolume } from '../src/meta/ops/init-volume.ts'
 
 const { values } = parseArgs({
@@ -71,13 +72,15 @@ async function rates(pageBytes: number): Promise<Record<string, number>> {
         return count
       }),
       list: await timed(async () => {
-        let [after, found] = ['', 0]
-        for (;;) {
-          const page = await meta.readdir(caller, ROOT_INO, after, 1000, true)
-          if (isErrno(page) || page.length === 0) return found
-          found += page.length
-          after = page.at(-1)!.name
-        }
+        let found = 0
+        let cursor: Cursor | null = null
+        do {
+          const page: Page<DirEntry> | Errno = await meta.readdir(caller, ROOT_INO, cursor, 1000, true)
+          if (isErrno(page)) throw new Error('cannot list')
+          found += page.rows.length
+          cursor = page.next
+        } while (cursor !== null)
+        return found
       }),
       unlink: await timed(() => each(i => meta.unlink(caller, ROOT_INO, `f${i}`))),
     }

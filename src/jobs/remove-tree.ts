@@ -4,6 +4,7 @@ import type { Name } from '../base/bytes.ts'
 import { ENOENT, ENOTEMPTY, type Errno, isErrno } from '../base/errno.ts'
 import type { Ino } from '../base/ino.ts'
 import type { MetaClient } from '../meta/client.ts'
+import type { Cursor, DirEntry, Page } from '../meta/engine.ts'
 import { TYPE_DIRECTORY } from '../meta/model/attr.ts'
 import type { Caller } from '../meta/model/caller.ts'
 
@@ -59,21 +60,21 @@ export async function emptyDirectory(
   ino: Ino,
   options: RemoveOptions,
 ): Promise<Errno | undefined> {
-  let after: Name = ''
-  for (;;) {
-    const page = await meta.readdir(caller(), ino, after, BATCH, false)
+  let cursor: Cursor | null = null
+  do {
+    const page: Page<DirEntry> | Errno = await meta.readdir(caller(), ino, cursor, BATCH, false)
     if (isErrno(page)) return page === ENOENT ? undefined : page
-    for (const entry of page) {
+    for (const entry of page.rows) {
       if (options.isCancelled()) return undefined
-      after = entry.name
       const result =
         entry.type === TYPE_DIRECTORY
           ? await removeDirectory(meta, caller, ino, entry.name, entry.ino, options)
           : await removeEntry(meta, caller, ino, entry.name, false, options)
       if (result !== undefined && result !== ENOENT) return result
     }
-    if (page.length < BATCH) return undefined
-  }
+    cursor = page.next
+  } while (cursor !== null)
+  return undefined
 }
 
 async function removeEntry(

@@ -8,7 +8,7 @@ import type { Time } from '../base/clock.ts'
 import type { Errno } from '../base/errno.ts'
 import type { Ino } from '../base/ino.ts'
 import type { Maybe } from '../base/maybe.ts'
-import type { DirEntry } from './engine.ts'
+import type { Cursor, DirEntry, Page } from './engine.ts'
 import type { AclRule } from './model/acl.ts'
 import type { Attr } from './model/attr.ts'
 import type { Caller } from './model/caller.ts'
@@ -90,8 +90,12 @@ export interface Meta {
     flags: number,
   ): Maybe<{ readonly moved: Entry; readonly replaced: Ino } | Errno>
   readlink(caller: Caller, ino: Ino): Maybe<Name | Errno>
-  /** A page of entries by name after `after` ('' = from the start), without . and .. */
-  readdir(caller: Caller, ino: Ino, after: Name, limit: number, attrs: boolean): Maybe<readonly DirEntry[] | Errno>
+  /** A page of entries without . and .., in the order of the engine (by name on most); `cursor`: null = from the start, else
+   *  `next` of the page before, null after the last one. A page may be empty before the last one, and an engine without an
+   *  order of its own may tell an entry twice when the directory changes meanwhile. Nothing else is missed or told twice. */
+  readdir(caller: Caller, ino: Ino, cursor: Cursor | null, limit: number, attrs: boolean): Maybe<Page<DirEntry> | Errno>
+  /** The entries of these names (at most 1,000) as they are now, with attributes; null where there is none. */
+  entriesOf(ino: Ino, names: readonly Name[]): Maybe<readonly (DirEntry | null)[]>
 
   // attributes
   access(caller: Caller, ino: Ino, mask: number): Maybe<undefined | Errno>

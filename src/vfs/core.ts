@@ -12,6 +12,7 @@ import { Callers } from './callers.ts'
 import type { VfsConfig } from './config.ts'
 import type { Invalidator } from './file-system.ts'
 import { Handles } from './handles.ts'
+import { OpenDirectories } from './open-directories.ts'
 import { OpenFiles } from './open-file.ts'
 import { RecentChanges } from './recent-changes.ts'
 import { ToldAttrs } from './told.ts'
@@ -37,6 +38,7 @@ export class Core {
   readonly callers: Callers
   readonly handles = new Handles()
   readonly files = new OpenFiles()
+  readonly directories = new OpenDirectories()
   readonly changes = new RecentChanges()
   readonly told = new ToldAttrs()
   readonly unsynced: UnsyncedSlices

@@ -4,7 +4,7 @@ import type { Name } from '../base/bytes.ts'
 import { type Errno, isErrno } from '../base/errno.ts'
 import { type Ino, ROOT_INO } from '../base/ino.ts'
 import { chain, isPromise, type Maybe } from '../base/maybe.ts'
-import type { DirEntry } from '../meta/engine.ts'
+import type { Cursor, DirEntry, Page } from '../meta/engine.ts'
 import { TYPE_DIRECTORY } from '../meta/model/attr.ts'
 import type { Caller } from '../meta/model/caller.ts'
 import type { Core } from './core.ts'
@@ -35,11 +35,13 @@ export function openDirectory(
     })
   }
 
-  const list = (after: Name, limit: number, attrs: boolean): Maybe<readonly DirEntry[] | Errno> => {
-    if (!attrs || !caller.check) return meta.readdir(trusted, ino, after, limit, attrs)
-    return chain(meta.access(caller, ino, MAY_EXECUTE), refused =>
-      meta.readdir(trusted, ino, after, limit, refused === undefined),
-    )
+  let mayLookUp = !caller.check
+  const list = (cursor: Cursor | null, limit: number, attrs: boolean): Maybe<Page<DirEntry> | Errno> => {
+    if (!attrs || !caller.check) return meta.readdir(trusted, ino, cursor, limit, attrs)
+    return chain(meta.access(caller, ino, MAY_EXECUTE), refused => {
+      mayLookUp = refused === undefined
+      return meta.readdir(trusted, ino, cursor, limit, mayLookUp)
+    })
   }
 
   return new DirectoryStream({
@@ -47,8 +49,13 @@ export function openDirectory(
     clock,
     changes,
     list,
+    again: names =>
+      chain(meta.entriesOf(ino, names), entries =>
+        mayLookUp ? entries : entries.map(entry => entry && { ...entry, attr: null }),
+      ),
     heads,
     fresh: child => {
+      if (!mayLookUp) return null
       const attr = meta.getattr(child)
       if (!isPromise(attr)) return isErrno(attr) ? null : attr
       attr.catch(() => {}) // not waited for: the entry goes without attributes

@@ -20,6 +20,8 @@ const MAX_NAME_BYTES = 255
 /** symlink targets are shorter than this */
 const PATH_BYTES = 4096
 const DOT = 46
+/** renameat2(2) */
+const RENAME_EXCHANGE = 2
 
 export interface VfsOptions {
   readonly meta: Meta
@@ -96,13 +98,17 @@ export abstract class Names {
     const refused = this.refusedNewName(parent, name)
     if (refused !== undefined) return refused
     const dir = this.real(parent)
-    return chain(this.meta.make(this.caller(ctx), dir, name, what), made => this.#made(dir, made))
+    return chain(this.meta.make(this.caller(ctx), dir, name, what), made => {
+      if (isErrno(made)) return made
+      this.changedEntry(dir, name, made)
+      return { ino: made.ino, attr: this.core.tell(made.ino, made.attr) }
+    })
   }
 
-  #made(dir: Ino, made: Entry | Errno): Entry | Errno {
-    if (isErrno(made)) return made
+  /** We changed what a name leads to (OpenDirectories.changed). */
+  protected changedEntry(dir: Ino, name: Name, entry: Entry | null | undefined): void {
     this.core.changes.note(dir)
-    return { ino: made.ino, attr: this.core.tell(made.ino, made.attr) }
+    this.core.directories.changed(dir, name, entry)
   }
 
   protected newNode(type: number, mode: number, umask: number, rdev = 0): NewNode {
@@ -116,7 +122,7 @@ export abstract class Names {
     const moment = this.core.changes.now
     return chain(this.meta.link(this.caller(ctx), ino, dir, name), linked => {
       if (isErrno(linked)) return linked
-      this.core.changes.note(dir)
+      this.changedEntry(dir, name, linked)
       return chain(this.ownChange(ino, linked.attr, moment), attr => (isErrno(attr) ? attr : { ino, attr }))
     })
   }
@@ -125,20 +131,20 @@ export abstract class Names {
     const refused = this.#refusedOldName(parent, name)
     if (refused !== undefined) return refused
     const dir = this.real(parent)
-    return chain(this.meta.unlink(this.caller(ctx), dir, name), gone => this.#removed(dir, gone))
+    return chain(this.meta.unlink(this.caller(ctx), dir, name), gone => this.#removed(dir, name, gone))
   }
 
   rmdir(ctx: Context, parent: Ino, name: Name): Maybe<undefined | Errno> {
     const refused = this.#refusedOldName(parent, name)
     if (refused !== undefined) return refused
     const dir = this.real(parent)
-    return chain(this.meta.rmdir(this.caller(ctx), dir, name), gone => this.#removed(dir, gone))
+    return chain(this.meta.rmdir(this.caller(ctx), dir, name), gone => this.#removed(dir, name, gone))
   }
 
-  #removed(dir: Ino, gone: Entry | Errno): undefined | Errno {
+  #removed(dir: Ino, name: Name, gone: Entry | Errno): undefined | Errno {
     if (isErrno(gone)) return gone
     const { changes, files, unsynced } = this.core
-    changes.note(dir)
+    this.changedEntry(dir, name, null)
     changes.note(gone.ino)
     if (gone.attr.nlink === 0 && files.get(gone.ino) === undefined) unsynced.forget(gone.ino)
     return undefined
@@ -159,7 +165,9 @@ export abstract class Names {
     return chain(this.meta.rename(this.caller(ctx), from, to, flags), renamed => {
       if (isErrno(renamed)) return renamed
       const { changes } = this.core
-      for (const ino of [from.parent, to.parent, renamed.moved.ino, renamed.replaced]) if (ino > 0) changes.note(ino)
+      this.changedEntry(from.parent, name, flags === RENAME_EXCHANGE ? undefined : null)
+      this.changedEntry(to.parent, newName, renamed.moved)
+      for (const ino of [renamed.moved.ino, renamed.replaced]) if (ino > 0) changes.note(ino)
       return undefined
     })
   }

@@ -96,7 +96,7 @@ export class Vfs extends Attributes implements FileSystem {
     const moment = this.core.changes.now
     return chain(this.meta.create(caller, dir, name, what, flags, (flags & O_EXCL) !== 0), made => {
       if (isErrno(made)) return made
-      if (made.created) this.core.changes.note(dir)
+      if (made.created) this.changedEntry(dir, name, made)
       const opened = this.#openedNew(made, moment, flags, made.created)
       if (made.created || (flags & O_TRUNC) === 0) return opened
       // The kernel took the name for new and will not cut the file itself.
@@ -255,6 +255,7 @@ export class Vfs extends Attributes implements FileSystem {
     const stream = openDirectory(this.core, caller, ino, this.#rootEntries(ino))
     const handle = { kind: 'directory', fh, ino, stream } as const
     this.core.handles.add(handle)
+    this.core.directories.add(ino, stream)
     return handle
   }
 
@@ -284,7 +285,10 @@ export class Vfs extends Attributes implements FileSystem {
   }
 
   releasedir(_ctx: Context, _ino: Ino, fh: number): Maybe<undefined | Errno> {
-    if (this.core.handles.get(fh)?.kind === 'directory') this.core.handles.delete(fh)
+    const handle = this.core.handles.get(fh)
+    if (handle?.kind !== 'directory') return undefined
+    this.core.handles.delete(fh)
+    this.core.directories.remove(handle.ino, handle.stream)
     return undefined
   }
 

@@ -2,10 +2,48 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { EACCES, EBADF, EEXIST, ENAMETOOLONG, EPERM } from '../../src/base/errno.ts'
 import { type Ino, ROOT_INO, STATS_INO, TRASH_INO } from '../../src/base/ino.ts'
+import { systemCaller } from '../../src/meta/model/caller.ts'
 import type { Entry } from '../../src/vfs/file-system.ts'
 import type { InternalFiles } from '../../src/vfs/internal-files.ts'
+import { SlowEngine } from '../meta/client/slow-engine.ts'
 import { attr } from '../meta/ops/run.ts'
-import { close, create, list, listAll, ok, openVolume, ROOT, seeded, user, type Volume, write } from './harness.ts'
+import {
+  close,
+  create,
+  list,
+  listAll,
+  ok,
+  openVolume,
+  ROOT,
+  seeded,
+  sleep,
+  user,
+  type Volume,
+  type VolumeOptions,
+  write,
+} from './harness.ts'
+
+const caller = (v: Volume) => systemCaller(v.clock.now())
+
+/** Everything, with the offset at which each entry is the next one (and, last, that of the end). */
+async function listOffsets(v: Volume, ino: Ino, fh: number): Promise<{ names: string[]; offsets: number[] }> {
+  const names: string[] = []
+  const offsets = [0]
+  for (let more = true; more; ) {
+    more = false
+    let room = 700
+    await ok(
+      v.vfs.readdir(ROOT, ino, fh, offsets.at(-1)!, false, (name, _ino, _type, _attr, nextOffset) => {
+        if (room-- === 0) return false
+        more = true
+        names.push(name)
+        offsets.push(nextOffset)
+        return true
+      }),
+    )
+  }
+  return { names, offsets }
+}
 
 async function directoryOf(v: Volume, count: number): Promise<{ ino: Ino; fh: number; names: string[] }> {
   const { ino } = await ok(v.vfs.mkdir(ROOT, ROOT_INO, 'd', 0o755, 0))
@@ -19,19 +57,31 @@ async function directoryOf(v: Volume, count: number): Promise<{ ino: Ino; fh: nu
   return { ino, fh, names }
 }
 
-for (const deferred of [false, true]) {
-  describe(`listing a directory, metadata answering ${deferred ? 'later' : 'at once'}`, () => {
+const kinds: Record<string, VolumeOptions> = {
+  'metadata answering at once': {},
+  'metadata answering later': { deferred: true },
+  'metadata answering later, in an order of its own': { over: engine => new SlowEngine(engine, { unordered: true }) },
+}
+for (const [kind, options] of Object.entries(kinds)) {
+  describe(`listing a directory, ${kind}`, () => {
+    /** names in the order in which this volume lists them */
+    const inOrder = (names: readonly string[], listed: readonly string[]) =>
+      options.over ? listed.filter(name => !name.startsWith('.')) : names
+    const sorted = (names: readonly string[]) => [...names].sort()
     it('starts with . and .. and has every entry once, whatever the size of the replies', async () => {
-      const v = await openVolume({ deferred })
+      const v = await openVolume(options)
       const { ino, names } = await directoryOf(v, 3000)
       for (const room of [7, 256, 1024, 5000]) {
-        assert.deepEqual(await listAll(v, ino, room), ['.', '..', ...names])
+        const listed = await listAll(v, ino, room)
+        assert.deepEqual(listed.slice(0, 2), ['.', '..'])
+        assert.deepEqual(sorted(listed.slice(2)), names)
+        assert.deepEqual(listed.slice(2), inOrder(names, listed))
       }
       await v.close()
     })
 
     it('removing each entry as it is listed empties the directory', async () => {
-      const v = await openVolume({ deferred })
+      const v = await openVolume(options)
       const { ino, fh, names } = await directoryOf(v, 1500)
       const seen: string[] = []
       for (let offset = 0; ; ) {
@@ -44,13 +94,13 @@ for (const deferred of [false, true]) {
           await ok(v.vfs.unlink(ROOT, ino, name))
         }
       }
-      assert.deepEqual(seen, names)
+      assert.deepEqual(sorted(seen), names)
       await ok(v.vfs.rmdir(ROOT, ROOT_INO, 'd'))
       await v.close()
     })
 
     it('what is removed ahead of the listing is not listed, what remains is listed once', async () => {
-      const v = await openVolume({ deferred })
+      const v = await openVolume(options)
       const random = seeded(7)
       const { ino, fh, names } = await directoryOf(v, 800)
       const left = new Set(names)
@@ -74,37 +124,102 @@ for (const deferred of [false, true]) {
     })
 
     it('an offset leads back to its place, near or far', async () => {
-      const v = await openVolume({ deferred })
-      const { ino, fh, names } = await directoryOf(v, 9000)
-      const all = ['.', '..', ...names]
-      for (let offset = 0; offset < all.length; ) offset = (await list(v, ino, fh, offset, 900)).next
-      for (const offset of [8999, 5, 4096, 1, 7000, 1025, 2]) {
-        assert.equal((await list(v, ino, fh, offset, 1)).names[0], all[offset])
+      const v = await openVolume(options)
+      const { ino, fh } = await directoryOf(v, 9000)
+      const { names, offsets } = await listOffsets(v, ino, fh)
+      assert.equal(new Set(names).size, 9002)
+      for (const at of [8999, 5, 4096, 1, 7000, 1025, 2, 512, 513, 514, 8000, 3]) {
+        assert.equal((await list(v, ino, fh, offsets[at]!, 1)).names[0], names[at], `entry ${at}`)
       }
-      assert.deepEqual((await list(v, ino, fh, all.length, 10)).names, [])
+      assert.deepEqual((await list(v, ino, fh, offsets[9002]!, 10)).names, [])
+      await v.close()
+    })
+
+    it('an offset leads back to its place when entries before and behind it were removed', async () => {
+      const v = await openVolume(options)
+      const { ino, fh } = await directoryOf(v, 4000)
+      const { names, offsets } = await listOffsets(v, ino, fh)
+      for (let i = 2; i < 4000; i += 1 + (i % 7)) if (i % 512 > 9) await ok(v.vfs.unlink(ROOT, ino, names[i]!))
+      // The first of each page is where a page begins again, whatever was removed in those before.
+      for (const at of [2, 514, 1026, 3074, 1538]) {
+        assert.equal((await list(v, ino, fh, offsets[at]!, 1)).names[0], names[at], `entry ${at}`)
+      }
+      await v.close()
+    })
+
+    it('another handle goes on at an offset that this one was given', async () => {
+      const v = await openVolume(options)
+      const { ino, fh } = await directoryOf(v, 3000)
+      const { names, offsets } = await listOffsets(v, ino, fh)
+      const other = (await ok(v.vfs.opendir(ROOT, ino, 0))).fh
+      const rest = await list(v, ino, other, offsets[2000]!, 100)
+      assert.deepEqual(rest.names, names.slice(2000, 2000 + rest.names.length))
+      assert.ok(rest.names.length > 0)
+      await v.close()
+    })
+
+    it('an entry that is replaced while it is listed is there, as what it became', async () => {
+      const v = await openVolume(options)
+      const { ino, fh, names } = await directoryOf(v, 60)
+      await list(v, ino, fh, 0, 3, true)
+      const made = await ok(v.vfs.mknod(ROOT, ROOT_INO, 'new', 0o100644, 0, 0))
+      for (const name of [names[50]!, names[51]!]) await ok(v.vfs.link(ROOT, made.ino, ino, `${name}.tmp`))
+      await ok(v.vfs.rename(ROOT, ino, `${names[50]}.tmp`, ino, names[50]!, 0))
+      await ok(v.vfs.rename(ROOT, ino, names[51]!, ino, `${names[51]}.tmp`, 2))
+      const inos = new Map<string, Ino>()
+      await ok(
+        v.vfs.readdir(ROOT, ino, fh, 3, false, (name, child) => {
+          inos.set(name, child)
+          return true
+        }),
+      )
+      assert.equal(inos.get(names[50]!), made.ino)
+      assert.equal(inos.get(names[51]!), made.ino)
+      await v.close()
+    })
+
+    it('what another client removed is not listed a second later', async () => {
+      const v = await openVolume(options)
+      const { ino, fh, names } = await directoryOf(v, 1000)
+      const first = await list(v, ino, fh, 0, 20, true)
+      const left = names.filter(name => !first.names.includes(name))
+      for (const name of left.slice(0, 900)) await ok(v.meta.unlink(caller(v), ino, name))
+      v.clock.aheadMs += 1500
+      const seen: string[] = []
+      for (let offset = first.next; ; ) {
+        const page = await list(v, ino, fh, offset, 1000)
+        if (page.names.length === 0) break
+        seen.push(...page.names)
+        offset = page.next
+      }
+      assert.deepEqual(sorted(seen), left.slice(900))
       await v.close()
     })
 
     it('rewinding shows what was made since', async () => {
-      const v = await openVolume({ deferred })
+      const v = await openVolume(options)
       const { ino, fh } = await directoryOf(v, 2)
       assert.equal((await list(v, ino, fh, 0, 10)).names.length, 4)
       await ok(v.vfs.mknod(ROOT, ino, 'a', 0o100644, 0, 0))
-      assert.deepEqual((await list(v, ino, fh, 0, 10)).names, ['.', '..', 'a', 'n000000', 'n000001'])
+      assert.deepEqual(sorted((await list(v, ino, fh, 0, 10)).names), ['.', '..', 'a', 'n000000', 'n000001'])
       await v.close()
     })
 
     it('attributes in a listing are no older than our own writes', async () => {
-      const v = await openVolume({ deferred })
+      const v = await openVolume(options)
       const { ino, fh } = await directoryOf(v, 5)
       const f = await create(v, 'zz', 2, ino)
-      assert.equal((await list(v, ino, fh, 0, 3, true)).names.length, 3)
+      const first = await list(v, ino, fh, 0, 2, true)
+      const lengthOfFile = async () => {
+        const { names, attrs } = await list(v, ino, fh, first.next, 10, true)
+        return attrs[names.indexOf('zz')]
+      }
+      assert.equal(await lengthOfFile(), 0)
       await write(v, f, 0, Buffer.alloc(77))
-      const waiting = await list(v, ino, fh, 3, 10, true)
-      assert.deepEqual(waiting.attrs.at(-1), 77)
+      assert.equal(await lengthOfFile(), 77)
       await close(v, f)
-      const named = await list(v, ino, fh, 3, 10, true)
-      assert.ok(named.attrs.at(-1) === 77 || named.attrs.at(-1) === null)
+      const named = await lengthOfFile()
+      assert.ok(named === 77 || named === null)
       await v.close()
     })
   })
@@ -115,12 +230,99 @@ describe('directories', () => {
     const v = await openVolume()
     const { ino } = await directoryOf(v, 5000)
     const limits: number[] = []
-    v.override.readdir = (caller, dir, after, limit, attrs) => {
+    v.override.readdir = (caller, dir, cursor, limit, attrs) => {
       limits.push(limit)
-      return v.meta.readdir(caller, dir, after, limit, attrs)
+      return v.meta.readdir(caller, dir, cursor, limit, attrs)
     }
     await listAll(v, ino, 400)
     assert.ok(Math.max(...limits) <= 1024)
+    await v.close()
+  })
+
+  it('a listing costs a round trip a page, and asks for the next one while this one is handed out', async () => {
+    let engine!: SlowEngine
+    const v = await openVolume({ over: inner => (engine = new SlowEngine(inner, { unordered: true })) })
+    const { ino, fh, names } = await directoryOf(v, 5000)
+    const ahead = await engine.count(async () => {
+      const first = await list(v, ino, fh, 0, 100, true)
+      assert.equal(first.names.length, 100)
+      await sleep(20)
+    })
+    assert.equal(ahead.scan, 2, 'the second page is asked for when the first is there')
+    const { scan, gather } = await engine.count(() => listAll(v, ino, 200))
+    assert.equal(scan, Math.ceil(names.length / 512))
+    assert.equal(gather, 1, 'the parent of the directory')
+    await v.close()
+  })
+
+  it('an entry that the engine tells twice is listed once', async () => {
+    const v = await openVolume({ deferred: true })
+    const { ino, names } = await directoryOf(v, 30)
+    const order = [...names.slice(20), ...names.slice(0, 15), ...names.slice(5, 25)]
+    v.override.readdir = async (caller, dir, cursor, _limit, attrs) => {
+      const { rows } = await ok(v.meta.readdir(caller, dir, null, 1000, attrs))
+      const from = (cursor as number | null) ?? 0
+      const page = order.slice(from, from + 8).map(name => rows.find(row => row.name === name)!)
+      return { rows: page, next: from + 8 < order.length ? from + 8 : null }
+    }
+    const listed = await listAll(v, ino, 5)
+    assert.deepEqual(listed.slice(2).sort(), names)
+    await v.close()
+  })
+
+  it('pages without entries are passed over, pages with too many are split', async () => {
+    const v = await openVolume({ deferred: true })
+    const { ino } = await ok(v.vfs.mkdir(ROOT, ROOT_INO, 'd', 0o755, 0))
+    const row = (i: number) => ({ name: `x${(i * 7919) % 20_000}`, ino: (100 + i) as Ino, type: 1, attr: null })
+    v.override.readdir = (_caller, _dir, cursor) => {
+      if (cursor === null || cursor === 'b') return { rows: [], next: cursor === null ? 'a' : 'c' }
+      if (cursor === 'a') return { rows: Array.from({ length: 20_000 }, (_, i) => row(i)), next: 'b' }
+      return { rows: [{ ...row(0), name: 'last' }], next: null }
+    }
+    const { fh } = await ok(v.vfs.opendir(ROOT, ino, 0))
+    const { names, offsets } = await listOffsets(v, ino, fh)
+    assert.equal(names.length, 20_003)
+    assert.equal(new Set(names).size, 20_003)
+    assert.equal(names.at(-1), 'last')
+    for (const at of [20_002, 3, 8193, 8192, 19_000]) {
+      assert.equal((await list(v, ino, fh, offsets[at]!, 1)).names[0], names[at])
+    }
+    await v.close()
+  })
+
+  it('what we remove or make while a page is on its way is right when it arrives', async () => {
+    const v = await openVolume({ deferred: true })
+    const { ino, fh, names } = await directoryOf(v, 10)
+    const arrive = Promise.withResolvers<void>()
+    v.override.readdir = async (...args) => {
+      const page = await v.meta.readdir(...args)
+      await arrive.promise
+      return page
+    }
+    const listing = list(v, ino, fh, 0, 100)
+    await sleep(20)
+    await ok(v.vfs.unlink(ROOT, ino, names[3]!))
+    await ok(v.vfs.unlink(ROOT, ino, names[4]!))
+    await ok(v.vfs.mkdir(ROOT, ino, names[4]!, 0o755, 0))
+    arrive.resolve()
+    const listed = await listing
+    assert.ok(!listed.names.includes(names[3]!))
+    assert.ok(listed.names.includes(names[4]!))
+    await v.close()
+  })
+
+  it('a page that could not be read is an error once, and then asked for again', async () => {
+    const v = await openVolume({ deferred: true })
+    const { ino, fh } = await directoryOf(v, 1000)
+    let failures = 2
+    v.override.readdir = async (...args) => {
+      if (args[2] !== null && failures-- > 0) throw new Error('no connection')
+      return await v.meta.readdir(...args)
+    }
+    const { next } = await list(v, ino, fh, 0, 514)
+    await sleep(20)
+    await assert.rejects(list(v, ino, fh, next, 10), /no connection/)
+    assert.equal((await list(v, ino, fh, next, 10)).names.length, 10)
     await v.close()
   })
 

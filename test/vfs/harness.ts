@@ -11,6 +11,7 @@ import type { ChunkOptions } from '../../src/chunk/store.ts'
 import { MetaClient } from '../../src/meta/client.ts'
 import { Driver } from '../../src/meta/driver.ts'
 import { MemoryEngine } from '../../src/meta/engine/memory.ts'
+import type { Engine } from '../../src/meta/engine.ts'
 import type { Meta } from '../../src/meta/meta.ts'
 import { initVolume } from '../../src/meta/ops/init-volume.ts'
 import { DEFAULT_VFS_CONFIG, type VfsConfig } from '../../src/vfs/config.ts'
@@ -59,6 +60,8 @@ export interface VolumeOptions {
   readonly internal?: InternalFiles
   /** of another client of the same volume */
   readonly engine?: MemoryEngine
+  /** what this client asks instead of the engine itself */
+  readonly over?: (engine: MemoryEngine) => Engine
   readonly store?: FaultyStore
 }
 
@@ -83,7 +86,7 @@ export async function openVolume(options: VolumeOptions = {}): Promise<Volume> {
   const engine = options.engine ?? new MemoryEngine({ deferred: options.deferred ?? false })
   const store = options.store ?? new FaultyStore()
   if (options.engine === undefined) await format(engine, options, clock)
-  const meta = await MetaClient.open(engine, {
+  const meta = await MetaClient.open(options.over?.(engine) ?? engine, {
     config: {
       readOnly: false,
       noBackgroundJobs: true,

@@ -6,8 +6,8 @@ import { ENOENT, EPERM, type Errno, isErrno } from '../../base/errno.ts'
 import { causeText } from '../../base/fault.ts'
 import { type Ino, isSpecial, isTrash, NO_INO, ROOT_INO, TRASH_INO } from '../../base/ino.ts'
 import { chain, isPromise, type Maybe } from '../../base/maybe.ts'
-import type { DirEntry } from '../engine.ts'
-import { ancestors as ancestorsOf } from '../facts.ts'
+import type { Cursor, DirEntry, Page } from '../engine.ts'
+import { ancestors as ancestorsOf, type Dentry, dentry } from '../facts.ts'
 import { IdRange } from '../id-range.ts'
 import type { Entry, NewNode } from '../meta.ts'
 import { type Attr, TYPE_DIRECTORY } from '../model/attr.ts'
@@ -109,14 +109,30 @@ export class Names extends Sessions {
     )
   }
 
-  readdir(caller: Caller, ino: Ino, after: Name, limit: number, attrs: boolean): Maybe<readonly DirEntry[] | Errno> {
+  readdir(
+    caller: Caller,
+    ino: Ino,
+    cursor: Cursor | null,
+    limit: number,
+    attrs: boolean,
+  ): Maybe<Page<DirEntry> | Errno> {
     if (caller.check && caller.uid !== 0) {
       return chain(
         this.driver.run('look', () => access(caller, ino, attrs ? 5 : 4)),
-        refused => (refused === undefined ? this.#entries(ino, after, limit, attrs) : refused),
+        refused => (refused === undefined ? this.#entries(ino, cursor, limit, attrs) : refused),
       )
     }
-    return this.#entries(ino, after, limit, attrs)
+    return this.#entries(ino, cursor, limit, attrs)
+  }
+
+  entriesOf(ino: Ino, names: readonly Name[]): Maybe<readonly (DirEntry | null)[]> {
+    return chain(
+      this.engine.gather(
+        names.map(name => dentry(ino, name)),
+        'look',
+      ),
+      facts => (facts as readonly (Dentry | null)[]).map((found, i) => (found ? { name: names[i]!, ...found } : null)),
+    )
   }
 
   /** A root that the engine cannot show still mounts (spec section 18): an empty-looking directory instead of an error. */
@@ -144,12 +160,9 @@ export class Names extends Sessions {
     })
   }
 
-  #entries(ino: Ino, after: Name, limit: number, attrs: boolean): Maybe<readonly DirEntry[] | Errno> {
-    if (after === '' && !isSpecial(ino)) this.touchNow(ino, this.clock.now())
-    return chain(
-      this.engine.scan('entries', { parent: ino, attrs }, after === '' ? null : after, limit),
-      page => page.rows,
-    )
+  #entries(ino: Ino, cursor: Cursor | null, limit: number, attrs: boolean): Maybe<Page<DirEntry>> {
+    if (cursor === null && !isSpecial(ino)) this.touchNow(ino, this.clock.now())
+    return this.engine.scan('entries', { parent: ino, attrs }, cursor, limit)
   }
 
   #removal(trash: Ino): Removal {
