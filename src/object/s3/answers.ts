@@ -1,9 +1,8 @@
 /** What servers of S3 say when they refuse. */
 
-import type { IncomingHttpHeaders } from 'node:http'
 import { EIO, ENOSPC } from '../../base/errno.ts'
 import { Fault } from '../../base/fault.ts'
-import type { HttpAnswer } from '../http.ts'
+import type { HttpAnswer } from '../http/message.ts'
 import { Refused } from '../store.ts'
 
 export interface Problem {
@@ -25,8 +24,8 @@ export function problemOf({ status, headers, body }: HttpAnswer): Problem | null
     status,
     code: field('Code') ?? WORDS.get(status) ?? 'no code',
     message: field('Message') ?? '',
-    requestId: header(headers, 'x-amz-request-id') ?? field('RequestId') ?? '',
-    region: header(headers, 'x-amz-bucket-region') ?? field('Region'),
+    requestId: headers['x-amz-request-id'] ?? field('RequestId') ?? '',
+    region: headers['x-amz-bucket-region'] ?? field('Region'),
   }
 }
 
@@ -75,8 +74,3 @@ export function faultOf(doing: string, problem: Problem): Fault {
  *  page of a server that does not speak S3 at all. */
 export const isMissingObject = ({ body }: HttpAnswer, { status, code }: Problem): boolean =>
   status === 404 && (code === 'NoSuchKey' || code === 'NoSuchVersion' || body.length === 0)
-
-export function header(headers: IncomingHttpHeaders, name: string): string | undefined {
-  const value = headers[name]
-  return Array.isArray(value) ? value[0] : value
-}

@@ -8,9 +8,11 @@
 import { createHash, createHmac, hash } from 'node:crypto'
 import { SignatureV4 } from '@smithy/signature-v4'
 import type { Clock } from '../../base/clock.ts'
-import { type HttpAnswer, HttpClient, type HttpTimes, hostText, type Origin, originText } from '../http.ts'
-import type { SecureContextSetting } from '../tls.ts'
-import { header, type Problem, problemOf } from './answers.ts'
+import { HttpClient, type HttpTimes } from '../http/client.ts'
+import type { HttpAnswer } from '../http/message.ts'
+import { hostText, type Origin, originText } from '../http/origin.ts'
+import type { SecureContextSetting } from '../http/tls.ts'
+import { type Problem, problemOf } from './answers.ts'
 import type { CredentialSource } from './credentials.ts'
 import { awsOrigin, FIRST_REGION, type Place } from './place.ts'
 
@@ -105,7 +107,7 @@ export class S3Connection {
       return before?.accessKeyId !== now?.accessKeyId || before?.sessionToken !== now?.sessionToken
     }
     if (code === 'RequestTimeTooSkewed') {
-      const theirs = Date.parse(header(answer.headers, 'date') ?? '')
+      const theirs = Date.parse(answer.headers.date ?? '')
       if (Number.isNaN(theirs)) return false
       this.#clockSkewMs = theirs - this.#o.clock.now().sec * 1000
       return true
@@ -160,7 +162,7 @@ export class S3Connection {
       try {
         const answer = await this.#sendTo(guess, { method: 'GET', key: null, query: { location: '' } })
         if (answer.problem?.region) return answer.problem.region
-        const named = header(answer.headers, 'x-amz-bucket-region')
+        const named = answer.headers['x-amz-bucket-region']
         if (named) return named
         const text = /<LocationConstraint[^>]*>([^<]*)</.exec(answer.body.toString('utf8'))?.[1]
         if (!answer.problem) return text === 'EU' ? 'eu-west-1' : text || FIRST_REGION

@@ -2,9 +2,9 @@
 
 import type { Clock } from '../../base/clock.ts'
 import { isTrue } from '../bucket-url.ts'
-import type { HttpTimes } from '../http.ts'
+import type { HttpTimes } from '../http/client.ts'
+import { SecureContextSetting } from '../http/tls.ts'
 import type { ObjectStore } from '../store.ts'
-import { SecureContextSetting } from '../tls.ts'
 import { credentialSource, type Environment, type KeySetting } from './credentials.ts'
 import { FIRST_REGION, placeOf, s3Url } from './place.ts'
 import { S3Store } from './store.ts'

@@ -10,7 +10,7 @@
 import { EINVAL } from '../../base/errno.ts'
 import { Fault } from '../../base/fault.ts'
 import { bucketUrl } from '../bucket-url.ts'
-import { type Origin, originOf } from '../http.ts'
+import { type Origin, originOf } from '../http/origin.ts'
 import type { Environment } from './credentials.ts'
 import { VENDORS } from './vendors.ts'
 

@@ -6,7 +6,7 @@
 import { Fault } from '../../base/fault.ts'
 import { CHECKSUM_NAME, checksumOf, verifyChecksum } from '../checksum.ts'
 import { type ByteRange, type ObjectInfo, ObjectMissing, type ObjectStore } from '../store.ts'
-import { faultOf, header, isMissingObject } from './answers.ts'
+import { faultOf, isMissingObject } from './answers.ts'
 import { type ConnectionOptions, type S3Answer, S3Connection } from './connection.ts'
 import { FIRST_REGION } from './place.ts'
 
@@ -56,7 +56,7 @@ export class S3Store implements ObjectStore {
       throw faultOf(doing, problem)
     }
     if (range) return cutRange(doing, answer, range)
-    if (this.#o.checksum) verifyChecksum(key, answer.body, header(answer.headers, CHECKSUM_HEADER))
+    if (this.#o.checksum) verifyChecksum(key, answer.body, answer.headers[CHECKSUM_HEADER])
     return answer.body
   }
 

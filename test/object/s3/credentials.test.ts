@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { SystemClock } from '../../../src/base/clock.ts'
+import { SecureContextSetting } from '../../../src/object/http/tls.ts'
 import { credentialSource, type KeySetting } from '../../../src/object/s3/credentials.ts'
 import { placeOf, s3Url } from '../../../src/object/s3/place.ts'
 import { S3Store } from '../../../src/object/s3/store.ts'
-import { SecureContextSetting } from '../../../src/object/tls.ts'
 import { errorXml, startScripted } from '../../servers/scripted.ts'
 
 const clock = new SystemClock()

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { originText } from '../../../src/object/http.ts'
+import { originText } from '../../../src/object/http/origin.ts'
 import { type Place, placeOf, s3Url } from '../../../src/object/s3/place.ts'
 
 const place = (kind: string, bucket: string, env: Record<string, string> = {}): Place =>

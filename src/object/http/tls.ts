@@ -6,9 +6,9 @@
 
 import { readFileSync } from 'node:fs'
 import tls from 'node:tls'
-import { EINVAL, errnoOf } from '../base/errno.ts'
-import { Fault } from '../base/fault.ts'
-import { isTrue } from './bucket-url.ts'
+import { EINVAL, errnoOf } from '../../base/errno.ts'
+import { Fault } from '../../base/fault.ts'
+import { isTrue } from '../bucket-url.ts'
 
 const FILES = ['ca-certs', 'ssl-cert', 'ssl-key'] as const
 const SKIP = 'tls-insecure-skip-verify'
