@@ -3,7 +3,7 @@
 import { resolve } from 'node:path'
 import { CommandError } from './exit.ts'
 
-export type MetaDriver = 'sqlite3' | 'redis' | 'postgres'
+export type MetaDriver = 'sqlite3' | 'redis' | 'postgres' | 'mysql'
 
 /** Which engine a scheme belongs to. Engines that are added here are opened in volume.ts. */
 const DRIVERS: Readonly<Record<string, MetaDriver>> = {
@@ -12,9 +12,10 @@ const DRIVERS: Readonly<Record<string, MetaDriver>> = {
   rediss: 'redis',
   unix: 'redis',
   postgres: 'postgres',
+  mysql: 'mysql',
 }
 /** Schemes of the format that have no engine here yet. */
-const NOT_YET = new Set('mysql badger tikv etcd fdb memkv'.split(' '))
+const NOT_YET = new Set('badger tikv etcd fdb memkv'.split(' '))
 
 export interface MetaUrl {
   readonly driver: MetaDriver

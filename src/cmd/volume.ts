@@ -41,6 +41,10 @@ export async function openEngine(
       const { PostgresEngine } = await import('../meta/engine/postgres/engine.ts')
       return PostgresEngine.open(url, { readOnly, log: message => log.warn(message) })
     }
+    case 'mysql': {
+      const { MysqlEngine } = await import('../meta/engine/mysql/engine.ts')
+      return MysqlEngine.open(url, { readOnly, log: message => log.warn(message) })
+    }
   }
 }
 

@@ -1,0 +1,166 @@
+/** Paged reads: one statement a page, by the key after the last of the page before. Rows come as facts do: numbers and bytes
+ *  (questions.ts); the first number is the key that the next page begins after, but entries go by name. */
+
+import { nameFromBytes, nameToBytes } from '../../../base/bytes.ts'
+import { type Ino, inoToString } from '../../../base/ino.ts'
+import type { Cursor, Page, ScanKind, Scans } from '../../engine.ts'
+import { QUOTA_DIR } from '../../facts.ts'
+import { attrFromRow, bytesOf, flockTypeOf, foldedIno, quotaFromRow } from '../sql/columns.ts'
+import type { FactRow } from '../sql/fact-rows.ts'
+import { numbers as joined, nodeNumbers, ownerWith, rowFrom } from './questions.ts'
+import type { Answer, Bound, Statement } from './statement.ts'
+import type { Tables } from './tables.ts'
+
+interface Query {
+  readonly table: string
+  readonly numbers: readonly string[]
+  readonly bytes?: string
+  /** with $3, $4, … for `values` */
+  readonly where?: string
+  readonly values?: readonly Bound[]
+  readonly key: string
+}
+
+const OWNER_BYTES = 8
+
+export class Scanner {
+  readonly #tables: Tables
+
+  constructor(tables: Tables) {
+    this.#tables = tables
+  }
+
+  statement<K extends ScanKind>(kind: K, args: Scans[K]['args'], cursor: Cursor | null, limit: number): Statement {
+    const { table, numbers, bytes = 'NULL', where, values = [], key } = this.#query(kind, args)
+    const start = kind === 'entries' ? nameToBytes((cursor as string | null) ?? '') : inoToString((cursor ?? -1) as Ino)
+    return {
+      text: `SELECT ${joined(...numbers)}, ${bytes} FROM ${table}
+        WHERE ${key} > $1${where ? ` AND ${where}` : ''} ORDER BY ${key} LIMIT $2`,
+      values: [start, limit, ...values],
+    }
+  }
+
+  page<K extends ScanKind>(kind: K, answer: Answer, limit: number): Page<Scans[K]['row']> {
+    const rows = answer.rows.map(([n, b]) => rowFrom(n, b))
+    const last = rows.length < limit ? undefined : rows[rows.length - 1]
+    const next = last === undefined ? null : kind === 'entries' ? nameFromBytes(last.b!) : last.n[0]!
+    return { rows: rows.map(decoders[kind]) as Scans[K]['row'][], next }
+  }
+
+  #query(kind: ScanKind, args: Scans[ScanKind]['args']): Query {
+    const t = this.#tables.name
+    const { ino = null, sid = 0, before = 0 } = args as { ino?: Ino | null; sid?: number; before?: number }
+    switch (kind) {
+      case 'entries': {
+        const { parent, attrs: wanted } = args as Scans['entries']['args']
+        const edge = [foldedIno('e.inode'), 'e.type']
+        const rest = { where: 'e.parent = $3', values: [inoToString(parent)], bytes: 'e.name', key: 'e.name' }
+        if (!wanted) return { table: `${t('edge')} e`, numbers: [...edge, '0'], ...rest }
+        return {
+          table: `${t('edge')} e LEFT JOIN ${t('node')} n ON n.inode = e.inode`,
+          numbers: [...edge, 'n.inode IS NOT NULL', nodeNumbers('n.', this.#tables)],
+          ...rest,
+        }
+      }
+      case 'sessions':
+        return { table: t('session2'), numbers: ['sid', 'expire'], bytes: 'info', key: 'sid' }
+      case 'sustained':
+        return {
+          table: t('sustained'),
+          numbers: [foldedIno('inode')],
+          where: 'sid = $3',
+          values: [sid],
+          key: 'inode',
+        }
+      case 'flocksOf':
+      case 'plocksOf':
+        return {
+          table: t(kind === 'flocksOf' ? 'flock' : 'plock'),
+          numbers: ['id', foldedIno('inode'), kind === 'flocksOf' ? 'ltype' : '0'],
+          bytes: kind === 'flocksOf' ? ownerWith() : ownerWith('records'),
+          where: 'sid = $3',
+          values: [sid],
+          key: 'id',
+        }
+      case 'deadFiles':
+        return {
+          table: t('delfile'),
+          numbers: [foldedIno('inode'), 'length', 'expire'],
+          where: 'expire < $3',
+          values: [before],
+          key: 'inode',
+        }
+      case 'trashedSlices':
+        return {
+          table: t('delslices'),
+          numbers: ['chunkid', 'deleted'],
+          bytes: 'slices',
+          where: 'deleted < $3',
+          values: [before],
+          key: 'chunkid',
+        }
+      case 'unusedSlices':
+        return {
+          table: t('chunk_ref'),
+          numbers: ['chunkid', 'size'],
+          where: 'refs <= 0 AND chunkid > 0',
+          key: 'chunkid',
+        }
+      case 'chunks':
+        return {
+          table: t('chunk'),
+          numbers: [ino === null ? 'id' : 'indx', foldedIno('inode'), 'indx'],
+          bytes: 'slices',
+          ...(ino === null ? { key: 'id' } : { key: 'indx', where: 'inode = $3', values: [inoToString(ino)] }),
+        }
+      case 'quotas': {
+        const { type } = args as Scans['quotas']['args']
+        const columns = ['max_space', 'max_inodes', 'used_space', 'used_inodes']
+        if (type === QUOTA_DIR)
+          return { table: t('dir_quota'), numbers: [foldedIno('inode'), ...columns], key: 'inode' }
+        return {
+          table: t('user_group_quota'),
+          numbers: ['qkey', ...columns],
+          where: 'qtype = $3',
+          values: [type],
+          key: 'qkey',
+        }
+      }
+      case 'dirUsages': {
+        const columns = ['data_length', 'used_space', 'used_inodes']
+        return { table: t('dir_stats'), numbers: [foldedIno('inode'), ...columns], key: 'inode' }
+      }
+      case 'nodes':
+        return { table: t('node'), numbers: [foldedIno('inode'), nodeNumbers('', this.#tables)], key: 'inode' }
+      case 'sliceRefs':
+        return { table: t('chunk_ref'), numbers: ['chunkid', 'size', 'refs'], key: 'chunkid' }
+    }
+  }
+}
+
+const decoders: { readonly [K in ScanKind]: (row: FactRow) => Scans[K]['row'] } = {
+  entries: ({ n, b }) => {
+    const ino = n[0] as Ino
+    return { name: nameFromBytes(b!), ino, type: n[1]!, attr: n[2] === 0 ? null : attrFromRow(ino, n, 3) }
+  },
+  sessions: ({ n, b }) => ({ sid: n[0]!, expire: n[1]!, info: b }),
+  sustained: ({ n }) => ({ ino: n[0] as Ino }),
+  flocksOf: ({ n, b }) => ({
+    ino: n[1] as Ino,
+    owner: b!.toString('hex', 0, OWNER_BYTES),
+    type: flockTypeOf(n[2]),
+  }),
+  plocksOf: ({ n, b }) => ({
+    ino: n[1] as Ino,
+    owner: b!.toString('hex', 0, OWNER_BYTES),
+    records: b!.subarray(OWNER_BYTES),
+  }),
+  deadFiles: ({ n }) => ({ ino: n[0] as Ino, length: n[1]!, at: n[2]! }),
+  trashedSlices: ({ n, b }) => ({ id: n[0]!, at: n[1]!, items: bytesOf(b) }),
+  unusedSlices: ({ n }) => ({ id: n[0]!, size: n[1]! }),
+  chunks: ({ n, b }) => ({ ino: n[1] as Ino, index: n[2]!, records: bytesOf(b) }),
+  quotas: ({ n }) => ({ key: n[0]!, quota: quotaFromRow(n, 1) }),
+  dirUsages: ({ n }) => ({ ino: n[0] as Ino, usage: { length: n[1]!, space: n[2]!, inodes: n[3]! } }),
+  nodes: ({ n }) => ({ ino: n[0] as Ino, attr: attrFromRow(n[0] as Ino, n, 1) }),
+  sliceRefs: ({ n }) => ({ id: n[0]!, size: n[1]!, refs: n[2]! }),
+}
