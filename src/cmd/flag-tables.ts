@@ -189,7 +189,12 @@ const dataCache = inCategory('DATA CACHE', [
 const metrics = inCategory('METRICS', [
   { name: 'metrics', kind: 'string', fallback: '127.0.0.1:9567', help: 'address of the Prometheus endpoint' },
   { name: 'custom-labels', kind: 'string', help: 'k:v;k2:v2, on every metric' },
-  { name: 'consul', kind: 'string', fallback: '127.0.0.1:8500', help: 'consul address', refused: NOT_BUILT },
+  {
+    name: 'consul',
+    kind: 'string',
+    fallback: '127.0.0.1:8500',
+    help: 'register the metrics at this agent of Consul, if given',
+  },
   { name: 'no-usage-report', kind: 'bool', help: 'accepted; nothing is ever reported' },
 ])
 

@@ -22,6 +22,7 @@ import { decryptSecrets } from '../meta/model/secrets.ts'
 import { cipherOf } from '../object/envelope.ts'
 import { isEmptyForFormat } from '../object/storage-test.ts'
 import type { ObjectStore } from '../object/store.ts'
+import { UUID_OBJECT } from './bucket-owner.ts'
 import { CommandError, messageOf } from './exit.ts'
 import type { Options } from './flags.ts'
 import { bytesText } from './humanize.ts'
@@ -36,7 +37,6 @@ const COMPRESSIONS = ['lz4', 'zstd', 'none']
 const MIN_BLOCK = 64 << 10
 const MAX_BLOCK = 16 << 20
 const MAX_SHARDS = 256
-const UUID_OBJECT = 'juicefs_uuid'
 const FIRST_VERSION = '1.1.0-A'
 export const ACL_VERSION = '1.2.0-A'
 

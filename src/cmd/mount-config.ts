@@ -1,6 +1,7 @@
 /** The document `.config` of a mount (spec cli section 14): other tools read it, and so does our own `umount`. Durations are
  *  nanoseconds, secrets are removed. */
 
+import { MAX_BACKGROUND } from '../fuse/serve.ts'
 import type { MetaClient } from '../meta/client.ts'
 import { secretsRemoved, tidyFormat } from '../meta/model/format.ts'
 import type { MountSettings } from './mount-settings.ts'
@@ -64,7 +65,12 @@ export function mountConfig(settings: MountSettings, meta: MetaClient, metricsAd
       Prefetch: chunk.prefetch,
     },
     Security: { EnableCap: vfs.enableCap, EnableSELinux: vfs.enableSelinux },
-    Port: { PrometheusAgent: metricsAddress },
+    // No profiling agent; where it would be, tools look for its address.
+    Port: {
+      PrometheusAgent: metricsAddress,
+      DebugAgent: '',
+      ...(settings.consul ? { ConsulAddr: settings.consul } : {}),
+    },
     Version: SHOWN_VERSION,
     AttrTimeout: seconds(vfs.timeouts.attr),
     DirEntryTimeout: seconds(vfs.timeouts.dirEntry),
@@ -72,6 +78,7 @@ export function mountConfig(settings: MountSettings, meta: MetaClient, metricsAd
     EntryTimeout: seconds(vfs.timeouts.entry),
     ReaddirCache: vfs.readdirCache,
     BackupMeta: 0,
+    BackupSkipTrash: false,
     PrefixInternal: vfs.prefixInternal,
     HideInternal: vfs.hideInternal,
     RootSquash: squash(vfs.rootSquash),
@@ -86,6 +93,7 @@ export function mountConfig(settings: MountSettings, meta: MetaClient, metricsAd
     FuseOpts: {
       AllowOther: fuse.allowOther,
       Options: fuse.options,
+      MaxBackground: MAX_BACKGROUND,
       MaxWrite: vfs.maxFuseIo,
       FsName: fuse.source ?? `${fuse.sourcePrefix}${meta.format.Name}`,
       Name: 'juicefs',

@@ -6,10 +6,10 @@ import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf } from '../base/call.ts'
 import type { Log } from '../base/log.ts'
+import { unmountFuse } from '../fuse/unmount.ts'
 import { CommandError, messageOf } from './exit.ts'
 import { FUSE_TYPE, mountAt } from './mount-table.ts'
 import { canonicalPath, makeDirectory } from './paths.ts'
-import { unmountPath } from './unmount.ts'
 
 /** a mount whose server hangs does not answer stat(2); a descriptor handed down is no path */
 const ANSWER_MS = 3000
@@ -27,7 +27,7 @@ export async function prepareMountPoint(
     const problem = await trouble(mountPoint)
     if (problem === 'ENOTCONN' || problem === 'ECONNABORTED') {
       log.info(`mountpoint "${mountPoint}" is broken (${problem}), umount it`)
-      await unmountPath(mountPoint, { lazy: true })
+      await unmountFuse(mountPoint, { lazy: true })
     } else if (problem === 'timeout') {
       throw new CommandError(`"${mountPoint}" is mounted by ${mount.source} and does not answer: umount -l it first`)
     } else if (!options.force) {

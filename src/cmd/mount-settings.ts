@@ -46,6 +46,8 @@ export interface MountSettings {
   readonly hugePages: boolean
   readonly fuse: FuseSettings
   readonly metrics: MetricsSettings
+  /** address of the agent to register the metrics at; null = none */
+  readonly consul: string | null
 }
 
 export interface FuseSettings {
@@ -181,6 +183,7 @@ export function mountSettings(
       sourcePrefix: process.env.FSTAB_NAME_PREFIX ?? 'JuiceFS:',
     },
     metrics: metricsOf(options),
+    consul: options.given('consul') ? options.string('consul') : null,
   }
 }
 

@@ -55,6 +55,11 @@ export class MountStorage {
     this.downloadLimit = rest.download
   }
 
+  /** The setting as this mount uses it. */
+  get format(): Format {
+    return this.#opened
+  }
+
   /** Of new objects; empty: the bucket's own. */
   get storageClass(): string {
     return tierZero(this.#opened).StorageClass

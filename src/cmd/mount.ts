@@ -13,6 +13,7 @@ import { closeSync, openSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { unmountFuse } from '../fuse/unmount.ts'
 import { CommandError, messageOf } from './exit.ts'
 import type { Options } from './flags.ts'
 import { maskPassword } from './meta-url.ts'
@@ -22,7 +23,6 @@ import { type MountSettings, mountSettings } from './mount-settings.ts'
 import { mountAt } from './mount-table.ts'
 import { isInside, makeDirectory } from './paths.ts'
 import { logTaste, log as terminalLog } from './terminal-log.ts'
-import { unmountPath } from './unmount.ts'
 
 const DEFAULT_TIMEOUT_SEC = 10
 const DOT_MS = 500
@@ -160,5 +160,5 @@ async function giveUp(child: ChildProcess, mountPoint: string): Promise<void> {
     await Promise.race([new Promise(settle => child.once('exit', settle)), timeout(GRACE_MS)])
     child.kill('SIGKILL')
   }
-  if (mountAt(mountPoint)?.type === 'fuse.juicefs') await unmountPath(mountPoint, { lazy: true }).catch(() => undefined)
+  if (mountAt(mountPoint)?.type === 'fuse.juicefs') await unmountFuse(mountPoint, { lazy: true }).catch(() => undefined)
 }

@@ -17,6 +17,7 @@ import { openChunks } from '../chunk/store.ts'
 import { mountFuse } from '../fuse/mount.ts'
 import { trimMemory } from '../fuse/native-addon.ts'
 import { FuseServer } from '../fuse/serve.ts'
+import { unmountFuse } from '../fuse/unmount.ts'
 import { BackgroundJobs } from '../jobs/jobs.ts'
 import type { MetaClient } from '../meta/client.ts'
 import { TYPE_DIRECTORY } from '../meta/model/attr.ts'
@@ -27,6 +28,7 @@ import { Callers } from '../vfs/callers.ts'
 import type { VfsConfig } from '../vfs/config.ts'
 import { VirtualFiles } from '../vfs/internal/files.ts'
 import { Vfs } from '../vfs/vfs.ts'
+import { checkBucketOwner } from './bucket-owner.ts'
 import { CommandError } from './exit.ts'
 import { durationText } from './humanize.ts'
 import { serveMetrics } from './metrics-endpoint.ts'
@@ -34,7 +36,6 @@ import { mountConfig } from './mount-config.ts'
 import { countRequests, watchMeta, watchMount } from './mount-metrics.ts'
 import type { MountSettings } from './mount-settings.ts'
 import { MountStorage } from './mount-storage.ts'
-import { unmountPath } from './unmount.ts'
 import { SHOWN_VERSION } from './version.ts'
 import { openMeta, refuseUnsupported } from './volume.ts'
 
@@ -80,6 +81,7 @@ export async function startMount(
     undo.push(() => store.close())
     log.info(`Data use ${store.description}`)
     progress.onOpened?.(store.description)
+    await checkBucketOwner(store, storage.format, log)
     if (settings.checkStorage) {
       const start = clock.monotonicMs()
       await testStorage(store, random, { warn: message => log.warn(message) })
@@ -152,6 +154,11 @@ export async function startMount(
     }
     const endpoint = await serveMetrics(settings.metrics, () => metrics.renderPrometheus(labels), log)
     undo.push(() => endpoint.close())
+    if (settings.consul !== null) {
+      const { registerAtConsul } = await import('./consul.ts')
+      const place = { metricsAddress: endpoint.address, mountPoint: settings.mountPoint }
+      undo.push(await registerAtConsul(settings.consul, place, log))
+    }
 
     log.info(`Mounting volume ${format.Name} at "${settings.mountPoint}" ...`)
     const { fuse } = settings
@@ -164,7 +171,7 @@ export async function startMount(
       maxWrite: config.maxFuseIo,
       log,
     })
-    const unmount = (): Promise<void> => unmountPath(settings.mountPoint, { lazy: true })
+    const unmount = (): Promise<void> => unmountFuse(settings.mountPoint, { lazy: true })
     const server = new FuseServer(transport, vfs, {
       maxWrite: config.maxFuseIo,
       acl: config.acl,

@@ -4,6 +4,7 @@
 import { lstatSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf } from '../base/call.ts'
+import { unmountFuse } from '../fuse/unmount.ts'
 import { CommandError, messageOf } from './exit.ts'
 import type { Options } from './flags.ts'
 import { bytesText } from './humanize.ts'
@@ -11,7 +12,6 @@ import { FUSE_TYPE, mountAt } from './mount-table.ts'
 import { canonicalPath } from './paths.ts'
 import { parseStats, readConfig, readInternal, waitForEnd } from './running-mount.ts'
 import { log as terminalLog } from './terminal-log.ts'
-import { unmountPath } from './unmount.ts'
 
 const END_MS = 30_000
 /** Whoever forces expects files to be open, and their mount to live on until they are closed. */
@@ -26,7 +26,7 @@ export async function run(options: Options, [path = '']: readonly string[]): Pro
     if (config.Chunk?.Writeback) await waitForStaged(mountPoint)
   }
   const isForced = options.bool('force')
-  await unmountPath(mountPoint, { lazy: isForced })
+  await unmountFuse(mountPoint, { lazy: isForced })
   const limitMs = isForced ? FORCED_END_MS : END_MS
   if (config?.Pid && !mountAt(mountPoint) && !(await waitForEnd(config.Pid, limitMs))) {
     terminalLog().warn(

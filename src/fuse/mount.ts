@@ -1,10 +1,10 @@
-/** Attaching to the kernel's tree and detaching again (spec vfs sections 11.1, 12.4).
+/** Attaching to the kernel's tree (spec vfs section 11.1).
  *
  *  root, addon     open /dev/fuse, mount(2)
  *  root, no addon  open /dev/fuse, mount(8) with the descriptor inherited
  *  others          fusermount3 mounts and hands the descriptor over a socket (addon only) */
 
-import { execFile, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import { EINVAL, EIO, ENOENT, type Errno, errnoOf, errnoText } from '../base/errno.ts'
 import { causeText, Fault } from '../base/fault.ts'
@@ -13,6 +13,7 @@ import { ThreadPoolTransport } from './fs-transport.ts'
 import { type NativeFuse, nativeFuse } from './native-addon.ts'
 import { NativeTransport } from './native-transport.ts'
 import type { FuseTransport } from './transport.ts'
+import { unmountFuse } from './unmount.ts'
 
 export interface MountOptions {
   readonly mountPoint: string
@@ -80,36 +81,6 @@ export async function mountFuse(options: MountOptions): Promise<FuseTransport> {
   else if (addon) fd = mountDirectly(addon, mountPoint, options)
   else fd = mountByCommand(mountPoint, options)
   return transportOn(addon, fd, mountPoint, options)
-}
-
-/** Detaches; `lazy`: at once, while open files live on until they are closed. A Fault with the helper's words when it cannot.
- *
- *  By a helper process and never by a system call of this one: the kernel may write dirty pages back within umount2(2), and
- *  would wait for the very process that is inside it. */
-export async function unmountFuse(mountPoint: string, options: { readonly lazy: boolean }): Promise<void> {
-  for (const [command, flags] of [
-    ['fusermount3', options.lazy ? ['-uz'] : ['-u']],
-    ['fusermount', options.lazy ? ['-uz'] : ['-u']],
-    ['umount', options.lazy ? ['-l'] : []],
-  ] as const) {
-    const problem = await runHelper(command, [...flags, '--', mountPoint])
-    if (problem === null) return
-    if (problem !== MISSING) throw new Fault(`umount ${mountPoint}: ${problem}`)
-  }
-  throw new Fault(`umount ${mountPoint}: neither fusermount3 nor umount was found`)
-}
-
-const MISSING = 'missing'
-
-/** null when it ended well, else what it said on one line. */
-function runHelper(command: string, args: readonly string[]): Promise<string | null> {
-  return new Promise(resolve => {
-    execFile(command, args, (error, _stdout, stderr) => {
-      if (!error) resolve(null)
-      else if (errnoOf(error) === ENOENT) resolve(MISSING)
-      else resolve(stderr.trim().split('\n')[0] || error.message)
-    })
-  })
 }
 
 function transportOn(

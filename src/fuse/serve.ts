@@ -28,7 +28,7 @@ import { SETXATTR_SHORT } from './xattr-operations.ts'
 export interface FuseServerOptions {
   /** bytes; what the transport was opened with */
   readonly maxWrite: number
-  /** requests that the kernel sends ahead without anybody waiting; default 64 */
+  /** default MAX_BACKGROUND */
   readonly maxBackground?: number
   /** the volume has POSIX ACLs: the kernel checks them, and leaves the umask to us */
   readonly acl: boolean
@@ -45,6 +45,8 @@ export interface FuseServerOptions {
   readonly accessLog?: AccessLogHook
 }
 
+/** requests that the kernel sends ahead without anybody waiting, unless told otherwise */
+export const MAX_BACKGROUND = 64
 const MAX_DIRENT_MEMORIES = 4
 
 export class FuseServer {
@@ -78,7 +80,7 @@ export class FuseServer {
     this.#isTimed = options.onRequest !== undefined || options.accessLog !== undefined
     this.#init = {
       maxWrite: options.maxWrite,
-      maxBackground: options.maxBackground ?? 64,
+      maxBackground: options.maxBackground ?? MAX_BACKGROUND,
       acl: options.acl,
       writebackCache: options.writebackCache,
       asyncDio: options.asyncDio,

@@ -7,7 +7,7 @@
 import type { Name } from '../base/bytes.ts'
 import type { Errno } from '../base/errno.ts'
 import { causeText, Fault } from '../base/fault.ts'
-import type { Ino } from '../base/ino.ts'
+import { type Ino, ROOT_INO } from '../base/ino.ts'
 import { chain, type Maybe } from '../base/maybe.ts'
 import type { ClientOptions } from './client/core.ts'
 import { Files } from './client/files.ts'
@@ -111,8 +111,9 @@ export class MetaClient extends Files implements Meta {
     return this.engine.sync()
   }
 
-  paths(ino: Ino): Promise<Name[]> {
-    return pathsOf(this, ino)
+  /** `top`: of the mount, whose path is `/`; names outside it are left out. */
+  paths(ino: Ino, top: Ino = ROOT_INO): Promise<Name[]> {
+    return pathsOf(this, ino, top)
   }
 
   summarize(ino: Ino, _strict: boolean): Promise<TreeTotals> {

@@ -42,10 +42,10 @@ function addNode(totals: TreeTotals, attr: Attr): void {
 
 const MAX_DEPTH = 4096
 
-/** Every path of a node, from the volume's root; the root is `/`. Empty where a link of the chain is missing. */
-export async function pathsOf(meta: ClientCore, ino: Ino, depth = 0): Promise<Name[]> {
-  if (ino === ROOT_INO) return ['/']
-  if (isTrash(ino) || depth > MAX_DEPTH) return []
+/** Every path of a node below `top`, which is `/`; names elsewhere in the volume are left out, and those whose chain is broken. */
+export async function pathsOf(meta: ClientCore, ino: Ino, top: Ino = ROOT_INO, depth = 0): Promise<Name[]> {
+  if (ino === top) return ['/']
+  if (ino === ROOT_INO || isTrash(ino) || depth > MAX_DEPTH) return []
   const [attr, counted] = (await meta.engine.gather([node(ino), parentsOf(ino)], 'look')) as [
     Attr | null,
     readonly { parent: Ino }[],
@@ -54,7 +54,7 @@ export async function pathsOf(meta: ClientCore, ino: Ino, depth = 0): Promise<Na
   const dirs = attr.parent !== 0 ? [attr.parent] : counted.map(each => each.parent)
   const paths: Name[] = []
   for (const dir of dirs) {
-    const above = await pathsOf(meta, dir, depth + 1)
+    const above = await pathsOf(meta, dir, top, depth + 1)
     if (above.length === 0) continue
     for await (const entry of meta.scan('entries', { parent: dir, attrs: false })) {
       if (entry.ino !== ino) continue

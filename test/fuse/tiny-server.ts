@@ -1,8 +1,9 @@
 /** Serves the tiny file system at the given mount point until SIGTERM or an unmount; then says what is left over. */
 
 import { openLog } from '../../src/base/log.ts'
-import { mountFuse, unmountFuse } from '../../src/fuse/mount.ts'
+import { mountFuse } from '../../src/fuse/mount.ts'
 import { FuseServer } from '../../src/fuse/serve.ts'
+import { unmountFuse } from '../../src/fuse/unmount.ts'
 import { TinyFileSystem } from './tiny-fs.ts'
 
 const mountPoint = process.argv[2]!

@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   truncateSync,
   writeFileSync,
@@ -160,6 +161,45 @@ describe('mount', { skip: mountSkip }, () => {
     } finally {
       volume.unmount()
     }
+  })
+
+  it('refuses an empty directory in place of the bucket, as where a disk is not mounted', () => {
+    const away = `${volume.bucket}.away`
+    renameSync(volume.bucket, away)
+    try {
+      refused(mount(volume.metaUrl, volume.mountPoint), /is empty: the bucket of this volume is not there/)
+      mkdirSync(join(volume.bucket, 'test-volume'), { recursive: true })
+      refused(mount(volume.metaUrl, volume.mountPoint), /is empty: the bucket of this volume is not there/)
+      const anyway = cli(['mount', '-d', '--no-syslog', '--log', volume.logFile, volume.metaUrl, volume.mountPoint], {
+        JFS_NO_CHECK_OBJECT_STORAGE: '1',
+      })
+      assert.equal(anyway.status, 0, anyway.stderr)
+      volume.unmount()
+    } finally {
+      rmSync(volume.bucket, { recursive: true, force: true })
+      renameSync(away, volume.bucket)
+    }
+  })
+  it('refuses the bucket of another volume of the same name', () => {
+    const other = newVolume()
+    try {
+      refused(
+        mount('--bucket', other.bucket, volume.metaUrl, volume.mountPoint),
+        /is the bucket of volume [0-9a-f-]{36}, not of [0-9a-f-]{36}/,
+      )
+    } finally {
+      other.remove()
+    }
+  })
+  it('only warns where the bucket has objects and does not say whose it is', () => {
+    const mark = join(volume.bucket, 'test-volume', 'juicefs_uuid')
+    const uuid = readFileSync(mark)
+    rmSync(mark)
+    writeFileSync(join(volume.bucket, 'test-volume', 'something'), 'x')
+    volume.mount()
+    volume.unmount()
+    assert.match(readFileSync(volume.logFile, 'utf8'), /<WARNING>: .* has no object juicefs_uuid: whose bucket it is/)
+    writeFileSync(mark, uuid)
   })
 
   it('refuses a corrupt setting', () => {

@@ -70,6 +70,13 @@ describe('the internal files of a mount', { skip: mountSkip }, () => {
     assert.match(config.Port.PrometheusAgent, /^127\.0\.0\.1:\d+$/)
     assert.match(config.Version, /^1\.4\./)
     assert.ok(config.Pid > 1)
+    const fields = `Meta Format Chunk Security Port Version AttrTimeout DirEntryTimeout NegEntryTimeout EntryTimeout ReaddirCache
+      BackupMeta BackupSkipTrash PrefixInternal HideInternal UMask Pid PPid CommPath StatePath FuseOpts Mountpoint`
+    for (const field of fields.split(/\s+/)) assert.ok(field in config, field)
+    const meta = `Retries MaxDeletes SkipDirNlink CaseInsensi ReadOnly NoBGJob OpenCache OpenCacheLimit Heartbeat MountPoint Subdir
+      AtimeMode DirStatFlushPeriod SkipDirMtime Sid SortDir FastStatfs NetworkInterfaces`
+    for (const field of meta.split(/\s+/)) assert.ok(field in config.Meta, field)
+    assert.deepEqual(Object.keys(config.Port), ['PrometheusAgent', 'DebugAgent'])
   })
 
   it('answer requests through .control in every directory, and EINVAL to one that is unknown', () => {

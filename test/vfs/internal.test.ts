@@ -11,8 +11,10 @@ import { systemCaller } from '../../src/meta/model/caller.ts'
 import { VirtualFiles } from '../../src/vfs/internal/files.ts'
 import { BLOCK, close, create, ok, openVolume, pattern, ROOT, sleep, user, type Volume, write } from './harness.ts'
 
-async function withVirtual(): Promise<{ v: Volume; files: VirtualFiles; forgotten: string[] }> {
+/** `subdir`: a directory of the root that becomes the root of the mount. */
+async function withVirtual(subdir?: string): Promise<{ v: Volume; files: VirtualFiles; forgotten: string[] }> {
   const v = await openVolume({})
+  const subdirRoot = subdir === undefined ? ROOT_INO : (await ok(v.vfs.mkdir(ROOT, ROOT_INO, subdir, 0o755, 0))).ino
   const jobs = new BackgroundJobs({
     meta: v.meta,
     chunks: v.chunks,
@@ -30,7 +32,7 @@ async function withVirtual(): Promise<{ v: Volume; files: VirtualFiles; forgotte
     jobs,
     log: silentLog,
     prefixInternal: false,
-    subdirRoot: ROOT_INO,
+    subdirRoot,
     startedAt: v.clock.now(),
     uid: 0,
     gid: 0,
@@ -148,6 +150,25 @@ describe('.control', () => {
     )
     const raw = jsonOf(await ask(files, request(1005, u64(file.ino), Buffer.from([1, 1, 0]))))
     assert.deepEqual(raw.Chunks, [{ ChunkIndex: 0, Id: 1, Size: BLOCK + 10, Off: 0, Len: BLOCK + 10 }])
+    await v.close()
+  })
+
+  it('of a mount of a directory shows paths below it, names outside it not at all', async () => {
+    const { v, files, forgotten } = await withVirtual('top')
+    const pathsOf = async (ino: Ino): Promise<unknown> =>
+      jsonOf(await ask(files, request(1005, u64(ino), Buffer.from([0, 0, 0])))).Paths
+    const top = await ok(v.vfs.lookup(ROOT, ROOT_INO, 'top'))
+    const dir = await ok(v.vfs.mkdir(ROOT, top.ino, 'd', 0o755, 0))
+    const file = await create(v, 'f', undefined, dir.ino)
+    assert.deepEqual(await pathsOf(file.ino), ['/d/f'])
+    await ok(v.vfs.link(ROOT, file.ino, ROOT_INO, 'outside'))
+    await ok(v.vfs.link(ROOT, file.ino, top.ino, 'second'))
+    assert.deepEqual([...((await pathsOf(file.ino)) as string[])].sort(), ['/d/f', '/second'])
+    assert.deepEqual(await pathsOf(ROOT_INO), ['/'], 'the root of the mount is called 1')
+    const outside = await create(v, 'other')
+    assert.deepEqual(await pathsOf(outside.ino), [])
+    await ask(files, request(1002, u64(ROOT_INO), Buffer.from([6]), Buffer.from('second'), Buffer.from([1, 4])))
+    assert.deepEqual(forgotten, ['1/second'], 'by the number that the kernel knows')
     await v.close()
   })
 

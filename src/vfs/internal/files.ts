@@ -163,7 +163,8 @@ export class VirtualFiles implements InternalFiles {
     switch (opcode) {
       case OP_INFO:
       case OP_LEGACY_INFO: {
-        const options = { recursive: body[8] !== 0, raw: (body[9] ?? 0) !== 0 }
+        const top = this.#options.subdirRoot
+        const options = { recursive: body[8] !== 0, raw: (body[9] ?? 0) !== 0, top }
         const told = await inspect(meta, chunks, this.#ino(body), options, progress, isCancelled)
         if (opcode === OP_INFO) return { json: jsonWithInodes(told.json) }
         return { legacyText: legacyInfoText(this.#ino(body), told.totals, told.paths, told.objects) }
@@ -192,7 +193,8 @@ export class VirtualFiles implements InternalFiles {
           onRemoved,
           isCancelled,
         })
-        this.#options.forgetEntry(parent, name)
+        // The kernel knows the root of the mount as 1, whatever directory of the volume it is.
+        this.#options.forgetEntry(parent === this.#options.subdirRoot ? ROOT_INO : parent, name)
         return failed
       }
       case OP_COMPACT:

@@ -36,7 +36,7 @@ export async function inspect(
   meta: MetaClient,
   chunks: ChunkStore,
   ino: Ino,
-  options: { recursive: boolean; raw: boolean },
+  options: { recursive: boolean; raw: boolean /** of the mount */; top: Ino },
   progress: Progress,
   isCancelled: () => boolean,
 ): Promise<{ json: Record<string, unknown>; totals: Totals; paths: string[]; objects: ObjectRow[] }> {
@@ -51,7 +51,7 @@ export async function inspect(
   const slices = isFile ? await visibleSlices(meta, ino, attr.length) : []
   const objects =
     isFile && !options.raw ? slices.flatMap(each => objectsOf(meta.format.Name, chunks, each.index, each.view)) : []
-  const paths = (await meta.paths(ino)).map(nameToText)
+  const paths = (await meta.paths(ino, options.top)).map(nameToText)
   const tierId = attr?.tier ?? 0
   const tier = meta.format.Tiers?.[String(tierId)]
   const json = {
