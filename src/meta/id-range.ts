@@ -1,6 +1,14 @@
-/** Inode numbers and slice ids come from the engine in ranges (spec meta-model section 4); wasted ids are fine. */
+/** Inode numbers and slice ids come from the engine in ranges (spec meta-model section 4); wasted ids are fine. The next range
+ *  is asked for when half of this one is used, so that nobody waits for it as long as the engine answers. */
 
 import { isPromise, type Maybe } from '../base/maybe.ts'
+
+/** A request for a range that is on its way. */
+interface Flight {
+  /** somebody waits for it: a failure is theirs to hear. One that was only asked for ahead of need is asked for again. */
+  readonly isNeeded: boolean
+  readonly over: Promise<void>
+}
 
 export class IdRange {
   readonly #fetch: (count: number) => Maybe<number>
@@ -8,8 +16,9 @@ export class IdRange {
   readonly #first: number
   #next = 0
   #end = 0
-  #ahead: { first: number } | null = null
-  #fetching: Promise<void> | null = null
+  /** the range after this one */
+  #ahead: number | null = null
+  #flight: Flight | null = null
 
   /** Ids below `first` are skipped (0 = none, 1 = root: the first inode is 2 in every engine). */
   constructor(fetch: (count: number) => Maybe<number>, batch: number, first: number) {
@@ -18,36 +27,27 @@ export class IdRange {
     this.#first = first
   }
 
-  /** One id; at once unless the range is used up. The next range is fetched when a tenth of this one is left. */
+  /** One id; at once unless the range is used up. Fails as the engine fails; the next one asks again. */
   take(): Maybe<number> {
     if (this.#next < this.#end) {
       const id = this.#next++
-      if (this.#end - this.#next === Math.floor(this.#batch / 10)) this.#prefetch()
+      if (this.#end - this.#next <= this.#batch / 2 && this.#ahead === null && this.#flight === null) this.#askAhead()
       return id
     }
-    if (this.#ahead) {
-      this.#adopt(this.#ahead.first)
+    if (this.#ahead !== null) {
+      this.#adopt(this.#ahead)
       this.#ahead = null
       return this.take()
     }
-    if (this.#fetching) return this.#fetching.then(() => this.take())
-    const first = this.#fetch(this.#batch)
-    if (!isPromise(first)) {
-      this.#adopt(first)
-      return this.take()
+    const flight = this.#flight
+    if (flight !== null) {
+      const again = (): Maybe<number> => this.take()
+      return flight.isNeeded ? flight.over.then(again) : flight.over.then(again, again)
     }
-    // Whoever comes while the range is on its way waits for the same one.
-    this.#fetching = first.then(
-      value => {
-        this.#fetching = null
-        this.#adopt(value)
-      },
-      error => {
-        this.#fetching = null
-        throw error
-      },
-    )
-    return this.#fetching.then(() => this.take())
+    const first = this.#fetch(this.#batch)
+    if (isPromise(first)) return this.#fly(first, true).over.then(() => this.take())
+    this.#adopt(first)
+    return this.take()
   }
 
   #adopt(first: number): void {
@@ -55,15 +55,29 @@ export class IdRange {
     this.#end = first + this.#batch
   }
 
-  #prefetch(): void {
-    const first = this.#fetch(this.#batch)
-    if (!isPromise(first)) this.#ahead = { first }
-    else
-      first.then(
-        value => {
-          this.#ahead = { first: value }
-        },
-        () => undefined, // the next take() asks again and reports
-      )
+  #askAhead(): void {
+    try {
+      const first = this.#fetch(this.#batch)
+      if (isPromise(first)) this.#fly(first, false).over.catch(() => undefined)
+      else this.#ahead = first
+    } catch {
+      // There are ids left; who needs the range asks again and reports.
+    }
+  }
+
+  /** Whoever comes while the range is on its way waits for the same one. */
+  #fly(first: Promise<number>, isNeeded: boolean): Flight {
+    const over = first.then(
+      value => {
+        this.#flight = null
+        this.#ahead = value
+      },
+      error => {
+        this.#flight = null
+        throw error
+      },
+    )
+    this.#flight = { isNeeded, over }
+    return this.#flight
   }
 }
