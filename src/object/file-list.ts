@@ -1,48 +1,17 @@
-/** A directory tree listed as an object store lists keys: flat, ascending by bytes, in pages.
- *
- *  Depth first, each directory sorted with `/` behind the names of directories, gives exactly the flat order (`a-b` comes
- *  before `a/b`, since `-` < `/`). Directories themselves are no objects and are not listed. Symbolic links are followed;
- *  what is neither file nor directory, vanished meanwhile or may not be read is left out. */
+/** A local directory tree listed in the order of keys. Symbolic links are followed; what is neither file nor directory, vanished
+ *  meanwhile or may not be read is left out. */
 
 import fs from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ObjectInfo } from './store.ts'
+import { type TreeEntry, walkTree } from './tree-walk.ts'
 
-/** stat calls in flight */
-const STATS_AT_ONCE = 16
-
-export async function listFiles(root: string, prefix: string, marker: string, limit: number): Promise<ObjectInfo[]> {
-  const found: ObjectInfo[] = []
-  const start = prefix.slice(0, prefix.lastIndexOf('/') + 1)
-  await walk(start)
-  return found
-
-  /** `directory` is a key: empty, or ending with a slash. */
-  async function walk(directory: string): Promise<void> {
-    const keys = (await readSorted(root, directory)).filter(mayHold)
-    for (let at = 0; at < keys.length && found.length < limit; at += STATS_AT_ONCE) {
-      const batch = keys.slice(at, at + STATS_AT_ONCE)
-      const infos = await Promise.all(batch.map(key => (key.endsWith('/') ? null : describe(root, key))))
-      for (const [i, key] of batch.entries()) {
-        if (found.length >= limit) return
-        const info = infos[i]
-        if (key.endsWith('/')) await walk(key)
-        else if (info) found.push(info)
-      }
-    }
-  }
-
-  function mayHold(key: string): boolean {
-    if (key.endsWith('/')) {
-      // everything below is before the marker, unless the marker itself lies below
-      if (key < marker && !marker.startsWith(key)) return false
-      return key.startsWith(prefix) || prefix.startsWith(key)
-    }
-    return key > marker && key.startsWith(prefix)
-  }
+export function listFiles(root: string, prefix: string, marker: string, limit: number): Promise<ObjectInfo[]> {
+  const entry = (key: string): TreeEntry => ({ key, describe: () => describe(root, key) })
+  return walkTree(async directory => (await readKeys(root, directory)).map(entry), prefix, marker, limit)
 }
 
-async function readSorted(root: string, directory: string): Promise<string[]> {
+async function readKeys(root: string, directory: string): Promise<string[]> {
   let entries: import('node:fs').Dirent[]
   try {
     entries = await fs.readdir(root + directory, { withFileTypes: true })
@@ -60,7 +29,7 @@ async function readSorted(root: string, directory: string): Promise<string[]> {
       else if (target?.isFile()) keys.push(directory + entry.name)
     }
   }
-  return keys.sort((a, b) => (a < b ? -1 : 1))
+  return keys
 }
 
 async function describe(root: string, key: string): Promise<ObjectInfo | null> {

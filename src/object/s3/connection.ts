@@ -10,7 +10,7 @@ import { SignatureV4 } from '@smithy/signature-v4'
 import type { Clock } from '../../base/clock.ts'
 import { HttpClient, type HttpTimes } from '../http/client.ts'
 import type { HttpAnswer } from '../http/message.ts'
-import { hostText, type Origin, originText } from '../http/origin.ts'
+import { hostText, type Origin } from '../http/origin.ts'
 import type { SecureContextSetting } from '../http/tls.ts'
 import { type Problem, problemOf } from './answers.ts'
 import type { CredentialSource } from './credentials.ts'
@@ -174,11 +174,6 @@ export class S3Connection {
     }
     if (failure) throw failure
     return this.#o.defaultRegion
-  }
-
-  /** `http://127.0.0.1:9000`, for messages */
-  get server(): string {
-    return originText(this.#o.place.origin ?? awsOrigin(typeof this.#region === 'string' ? this.#region : FIRST_REGION))
   }
 }
 

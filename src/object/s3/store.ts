@@ -5,6 +5,7 @@
 
 import { Fault } from '../../base/fault.ts'
 import { CHECKSUM_NAME, checksumOf, verifyChecksum } from '../checksum.ts'
+import { cutRange } from '../http/range.ts'
 import { type ByteRange, type ObjectInfo, ObjectMissing, type ObjectStore } from '../store.ts'
 import { faultOf, isMissingObject } from './answers.ts'
 import { type ConnectionOptions, type S3Answer, S3Connection } from './connection.ts'
@@ -140,18 +141,6 @@ export class S3Store implements ObjectStore {
       throw new Fault(doing, { cause: error })
     }
   }
-}
-
-function cutRange(doing: string, { status, headers, body }: S3Answer, { offset, length }: ByteRange): Buffer {
-  // A server may ignore a range.
-  if (status !== 206) return body.subarray(offset, offset + length)
-  const [, from, total] = /^bytes (\d+)-\d+\/(\d+)$/.exec(headers['content-range'] ?? '') ?? []
-  if (Number(from) !== offset || body.length !== Math.min(Math.max(length, 1), Number(total) - offset)) {
-    throw new Fault(
-      `${doing}: asked for ${length} bytes at ${offset}, got ${body.length} of ${headers['content-range']}`,
-    )
-  }
-  return body.subarray(0, length)
 }
 
 function refuseDisorder(prefix: string, marker: string, found: readonly ObjectInfo[]): void {
