@@ -3,6 +3,7 @@
  *  The few verbs that are needed, over the client that S3 uses. A put is one PUT, as by the reference client; whether a reader can see
  *  it half done is up to the server, and blocks are named to readers only after their put. */
 
+import { randomInt } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EINVAL, ENOSPC } from '../base/errno.ts'
 import { Fault } from '../base/fault.ts'
@@ -22,8 +23,8 @@ const PROPERTIES = Buffer.from(
 
 /** Some servers lock a file while it is written, and a put that was given up may still be under way. */
 const LOCKED = 423
-const LOCKED_RETRIES = 5
-const LOCKED_PAUSE_MS = 20
+const LOCKED_RETRIES = 8
+const LOCKED_PAUSE_MS = 50
 
 interface WebdavRequest {
   readonly method: string
@@ -83,7 +84,7 @@ export class WebdavStore implements ObjectStore {
       answer = await this.#send(doing, request)
     }
     for (let attempt = 1; answer.status === LOCKED && attempt <= LOCKED_RETRIES; attempt++) {
-      await sleep(attempt * LOCKED_PAUSE_MS)
+      await sleep(attempt * randomInt(LOCKED_PAUSE_MS))
       answer = await this.#send(doing, request)
     }
     if (!isDone(answer)) throw faultOf(doing, answer)
