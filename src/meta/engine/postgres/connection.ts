@@ -81,7 +81,7 @@ export class PgConnection {
       await connection.#greet(client)
     } catch (error) {
       connection.destroy(error)
-      throw error instanceof LostReply ? error.cause : error
+      throw connection.#death
     } finally {
       clearTimeout(late)
     }
@@ -131,7 +131,7 @@ export class PgConnection {
     await this.#client.end().catch(() => undefined)
   }
 
-  /** Cuts the connection: whoever waits gets LostReply. */
+  /** Cuts the connection, for this reason unless it is dead already: whoever waits gets LostReply. */
   destroy(reason: unknown): void {
     this.#died(reason)
     ;(this.#client as unknown as { connection: Wire }).connection.stream.destroy()
@@ -177,4 +177,4 @@ export class PgConnection {
 }
 
 const isAboutEncryption = (error: unknown): boolean =>
-  /does not support SSL|SSL connection|no encryption|SSL off/i.test(String((error as Error | null)?.message))
+  /does not support SSL|SSL connection|pg_hba\.conf/i.test(String((error as Error | null)?.message))

@@ -8,7 +8,7 @@
 import { EINVAL, EROFS } from '../../../base/errno.ts'
 import { causeText, Fault } from '../../../base/fault.ts'
 import type { Cursor, Engine, Guard, Intent, Outcome, Page, ScanKind, Scans } from '../../engine.ts'
-import type { Change, Fact, Read } from '../../facts.ts'
+import { type Change, type Fact, QUOTA_DIR, type Read } from '../../facts.ts'
 import { absent } from '../sql/absent.ts'
 import { ID_COUNTERS } from '../sql/counters.ts'
 import { isSummed, SUMMED_READS, UsageSums } from '../sql/usage-sums.ts'
@@ -50,8 +50,13 @@ const MAX_AGAIN = 20
 const LONGEST_PAUSE_MS = 50
 const ASK_AGAIN_MS = 20
 const REFUSAL: Outcome = { done: false }
-/** Changes that replace a record: what was summed before belongs to the old one. */
-const AFTER_SUMS: ReadonlySet<string> = new Set(['putDirUsage', 'putQuota', 'delQuota', 'putCounter'])
+/** Does it replace a record? Then what was summed before belongs to the old one. (To what is gone, sums add nothing; but
+ *  those of a user or group would make it anew.) */
+const comesAfterSums = (change: Change): boolean =>
+  change.kind === 'putDirUsage' ||
+  change.kind === 'putQuota' ||
+  (change.kind === 'delQuota' && change.type !== QUOTA_DIR) ||
+  (change.kind === 'putCounter' && (change.name === 'usedSpace' || change.name === 'totalInodes'))
 
 export class PostgresEngine implements Engine {
   readonly kind = 'postgres'
@@ -83,7 +88,8 @@ export class PostgresEngine implements Engine {
     let pool: Pool | undefined
     try {
       pool = await Pool.open(url, { patienceMs, random, log })
-      checkServer(pool, log)
+      requireVersion(pool.server.version)
+      warnOfServer(pool, log)
       const tables = new Tables(url)
       const [answer] = await pool.run([schemaQuestion(tables)], 'repeat')
       const stored = storedOf(answer!)
@@ -147,8 +153,7 @@ export class PostgresEngine implements Engine {
   async commit(guards: readonly Guard[], changes: readonly Change[]): Promise<Outcome> {
     this.#mustBeWritable()
     if (!this.#isComplete) await this.prepare()
-    const needsSums =
-      guards.some(({ read }) => SUMMED_READS.has(read.kind)) || changes.some(({ kind }) => AFTER_SUMS.has(kind))
+    const needsSums = guards.some(({ read }) => SUMMED_READS.has(read.kind)) || changes.some(comesAfterSums)
     if (needsSums) await this.#flush()
     const held = this.#holder.statements(guards, changes)
     const applied = this.#applier.plan(changes, guards)
@@ -332,13 +337,15 @@ export class PostgresEngine implements Engine {
   }
 }
 
-function checkServer(pool: Pool, log: (message: string) => void): void {
-  const { version, synchronousCommit } = pool.server
-  if (version < OLDEST_VERSION) {
-    const spelled = `${Math.floor(version / 10000)}.${version % 10000}`
-    throw new Error(`the server is PostgreSQL ${spelled}; 13 or newer is needed`)
-  }
-  if (synchronousCommit === 'off') {
+/** Throws where the server is too old. `version`: 150018 = 15.18. */
+export function requireVersion(version: number): void {
+  if (version >= OLDEST_VERSION) return
+  const spelled = `${Math.floor(version / 10000)}.${version % 10000}`
+  throw new Error(`the server is PostgreSQL ${spelled}; 13 or newer is needed`)
+}
+
+function warnOfServer(pool: Pool, log: (message: string) => void): void {
+  if (pool.server.synchronousCommit === 'off') {
     log('synchronous_commit is off on the server: what fsync has promised may be lost when the server loses power')
   }
 }
