@@ -92,7 +92,7 @@ export class FileStore implements ObjectStore {
 
   async create(): Promise<void> {
     try {
-      await this.#makeDirectory(this.#root.slice(0, -1))
+      await makePath(this.#root.slice(0, -1))
       await this.#durable.syncNames([this.#root.slice(0, -1)])
     } catch (error) {
       throw asFault(error, null, `make directory ${this.#root}`)
@@ -130,26 +130,27 @@ export class FileStore implements ObjectStore {
   /** Makes what is missing below the root, never the root itself: where that is away for a while (moved, not mounted), a new
    *  one would take objects that nobody finds when the old one is back. */
   async #makeBelowRoot(path: string): Promise<void> {
-    const make = (): Promise<void> => call<void>(done => fs.mkdir(path, { mode: 0o777 }, done))
-    if (`${path}/` === this.#root) {
-      await call<fs.Stats>(done => fs.stat(path, done))
-      return
-    }
-    try {
-      await make().catch(async error => {
-        if (codeOf(error) !== 'ENOENT') throw error
-        await this.#makeBelowRoot(dirname(path))
-        await make()
-      })
-    } catch (error) {
-      if (codeOf(error) !== 'EEXIST') throw error
-    }
-  }
-
-  async #makeDirectory(path: string): Promise<void> {
-    await call<string | undefined>(done => fs.mkdir(path, { recursive: true, mode: 0o777 }, done))
+    if (`${path}/` === this.#root) await call<fs.Stats>(done => fs.stat(path, done))
+    else await makeDirectory(path, above => this.#makeBelowRoot(above))
   }
 }
+
+/** Makes a directory, and by `makeAbove` the one it lies in where that is missing. One that is there is fine. */
+async function makeDirectory(path: string, makeAbove: (path: string) => Promise<void>): Promise<void> {
+  const make = (): Promise<void> => call<void>(done => fs.mkdir(path, { mode: 0o777 }, done))
+  try {
+    await make().catch(async error => {
+      if (codeOf(error) !== 'ENOENT') throw error
+      await makeAbove(dirname(path))
+      await make()
+    })
+  } catch (error) {
+    if (codeOf(error) !== 'EEXIST' || !(await call<fs.Stats>(done => fs.stat(path, done))).isDirectory()) throw error
+  }
+}
+
+/** The whole path. Not by `recursive`: Node repeats that forever where a file system refuses with ENOENT, as /proc does. */
+const makePath = (path: string): Promise<void> => makeDirectory(path, makePath)
 
 function putFile(path: string, body: Buffer): Promise<void> {
   const slash = path.lastIndexOf('/')

@@ -121,6 +121,13 @@ describe('files as objects', () => {
     await new FileStore(root).create()
     assert.ok((await fs.stat(root)).isDirectory())
   })
+
+  it('create is refused where nothing can be made, and where a file stands in the way', async () => {
+    const file = join(dir, 'file')
+    await fs.writeFile(file, 'x')
+    for (const place of ['/proc/nowhere/bucket', file, join(file, 'below')])
+      await assert.rejects(new FileStore(place).create(), { name: 'Fault' }, place)
+  })
 })
 
 describe('storage test', () => {
