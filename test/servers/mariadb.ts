@@ -8,7 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort, programPath, skipWithout } from './programs.ts'
 
 const READY_MS = 20_000
-const PASSWORD = 'se cret:@/%41'
+/** of the user `juicefs`, who may use the test's databases only */
+export const PASSWORD = 'se cret:@/%41'
 
 /** Why the tests of MariaDB are skipped; false where they are not. */
 export const mariadbSkip: string | false = skipWithout('mariadbd', 'mariadb-install-db', 'mariadb')
@@ -104,7 +105,7 @@ export class MariadbServer {
       maxBuffer: 1 << 28,
     })
     if (ran.status !== 0) throw new Error(`mariadb: ${ran.stderr}`)
-    return ran.stdout.trimEnd()
+    return ran.stdout.replace(/\n$/, '')
   }
 
   /** A new, empty database. */

@@ -94,7 +94,7 @@ export class MysqlConnection {
       multipleStatements: true,
       flags: ['-LOCAL_FILES'], // the server must not ask for files of ours
       supportBigNumbers: true,
-      connectTimeout: timeoutMs,
+      connectTimeout: 0, // ours covers the greeting too
       enableKeepAlive: true,
       keepAliveInitialDelay: 10_000,
     })
