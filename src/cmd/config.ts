@@ -16,7 +16,7 @@ import {
   withTierZero,
 } from '../meta/model/format.ts'
 import { decryptSecrets } from '../meta/model/secrets.ts'
-import { allRows } from './all-rows.ts'
+import { rowsOf } from '../meta/scan.ts'
 import { CommandError } from './exit.ts'
 import type { Options } from './flags.ts'
 import { raised } from './format.ts'
@@ -180,7 +180,7 @@ async function ask({ old, next }: Draft, options: Options, engine: Engine): Prom
 async function lockedOut(old: Format, next: Format, engine: Engine): Promise<string[]> {
   if (old.MinClientVersion === next.MinClientVersion && old.MaxClientVersion === next.MaxClientVersion) return []
   const lines: string[] = []
-  for await (const { info } of allRows(engine, 'sessions', {})) {
+  for await (const { info } of rowsOf(engine, 'sessions', {})) {
     if (!info) continue
     const { HostName, ProcessID, Version } = JSON.parse(info.toString('utf8')) as Record<string, unknown>
     try {
@@ -198,7 +198,7 @@ async function lockedOut(old: Format, next: Format, engine: Engine): Promise<str
 
 async function refuseWhileQuotas(engine: Engine): Promise<void> {
   const inodes: number[] = []
-  for await (const { key } of allRows(engine, 'quotas', { type: QUOTA_DIR })) inodes.push(key)
+  for await (const { key } of rowsOf(engine, 'quotas', { type: QUOTA_DIR })) inodes.push(key)
   if (inodes.length === 0) return
   throw new CommandError(
     `cannot disable dir stats when there are still ${inodes.length} dir quotas: [${inodes.join(' ')}]`,
@@ -209,7 +209,7 @@ async function refuseWhileQuotas(engine: Engine): Promise<void> {
 async function countOwners(engine: Engine): Promise<void> {
   const now = Date.now() / 1000
   let clients = 0
-  for await (const { expire } of allRows(engine, 'sessions', {})) if (expire >= now) clients++
+  for await (const { expire } of rowsOf(engine, 'sessions', {})) if (expire >= now) clients++
   if (clients > 0) {
     const hint = 'switch it off and on again when nobody writes for exact sums'
     terminalLog().warn(
@@ -229,7 +229,7 @@ async function forgetDirUsage(engine: Engine): Promise<void> {
     batch = []
     await driver.run('change', () => forget(inos))
   }
-  for await (const { ino } of allRows(engine, 'dirUsages', {})) {
+  for await (const { ino } of rowsOf(engine, 'dirUsages', {})) {
     batch.push(ino)
     if (batch.length === BATCH) await flush()
   }

@@ -7,13 +7,13 @@ import { isErrno } from '../base/errno.ts'
 import { Fault } from '../base/fault.ts'
 import { ROOT_INO, TRASH_INO } from '../base/ino.ts'
 import { Driver } from '../meta/driver.ts'
-import type { Cursor, Engine, Page, Scans } from '../meta/engine.ts'
+import type { Engine } from '../meta/engine.ts'
 import { type Change, done, gather, type Operation, QUOTA_GROUP, QUOTA_USER } from '../meta/facts.ts'
 import { spaceOf } from '../meta/model/attr.ts'
+import { pagesOf } from '../meta/scan.ts'
 
 /** changes in one commit */
 const BATCH = 500
-const PAGE = 1000
 
 interface Sum {
   space: number
@@ -32,13 +32,13 @@ export async function recountOwners(
     if (isErrno(result)) throw new Fault('write the usage of users and groups', { errno: result })
   }
   for (const type of [QUOTA_USER, QUOTA_GROUP] as const) {
-    for await (const rows of pages(engine, 'quotas', { type }, BATCH))
-      await commit(rows.map(({ key }): Change => ({ kind: 'delQuota', type, key })))
+    for await (const rows of pagesOf(engine, 'quotas', { type }, BATCH))
+      if (rows.length > 0) await commit(rows.map(({ key }): Change => ({ kind: 'delQuota', type, key })))
   }
   const users = new Map<number, Sum>()
   const groups = new Map<number, Sum>()
   let inodes = 0
-  for await (const rows of pages(engine, 'nodes', {}, PAGE)) {
+  for await (const rows of pagesOf(engine, 'nodes', {})) {
     for (const { ino, attr } of rows) {
       if (ino === ROOT_INO || ino === TRASH_INO) continue
       add(users, attr.uid, spaceOf(attr))
@@ -61,20 +61,6 @@ function add(sums: Map<number, Sum>, key: number, space: number): void {
     sum.space += space
     sum.inodes++
   }
-}
-
-async function* pages<K extends 'quotas' | 'nodes'>(
-  engine: Engine,
-  kind: K,
-  args: Scans[K]['args'],
-  limit: number,
-): AsyncGenerator<readonly Scans[K]['row'][]> {
-  let cursor: Cursor | null = null
-  do {
-    const page: Page<Scans[K]['row']> = await engine.scan(kind, args, cursor, limit)
-    if (page.rows.length > 0) yield page.rows
-    cursor = page.next
-  } while (cursor !== null)
 }
 
 function* allOf(changes: readonly Change[]): Operation<undefined> {

@@ -10,10 +10,11 @@
 
 import { nameToText, readU64 } from '../base/bytes.ts'
 import { type Ino, inoToString, isTrash, NO_INO, ROOT_INO, TRASH_INO } from '../base/ino.ts'
-import type { Cursor, DirEntry, Engine, ScanKind, Scans } from './engine.ts'
+import type { DirEntry, Engine } from './engine.ts'
 import { type CounterName, type DirUsage, QUOTA_DIR, type Quota } from './facts.ts'
 import { type Attr, spaceOf, TYPE_DIRECTORY, TYPE_FILE, TYPE_SYMLINK } from './model/attr.ts'
 import { decodeRecords } from './model/slice.ts'
+import { rowsOf } from './scan.ts'
 
 /** What is wrong, one line each; empty for a sound volume. */
 export async function checkVolume(engine: Engine): Promise<string[]> {
@@ -29,20 +30,6 @@ export async function checkVolume(engine: Engine): Promise<string[]> {
   for await (const line of checkChunks(engine, volume)) wrong.push(line)
   for await (const line of checkTargets(engine, volume)) wrong.push(line)
   return wrong
-}
-
-/** All of a scan, page by page. */
-async function* rowsOf<K extends ScanKind>(
-  engine: Engine,
-  kind: K,
-  args: Scans[K]['args'],
-): AsyncGenerator<Scans[K]['row']> {
-  let cursor: Cursor | null = null
-  do {
-    const page: Awaited<ReturnType<Engine['scan']>> = await engine.scan(kind, args, cursor, 1000)
-    yield* page.rows as Scans[K]['row'][]
-    cursor = page.next
-  } while (cursor !== null)
 }
 
 interface Name {

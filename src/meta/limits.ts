@@ -3,10 +3,11 @@
 
 import { EDQUOT, ENOSPC, type Errno } from '../base/errno.ts'
 import type { Ino } from '../base/ino.ts'
-import type { Engine, Page, Scans } from './engine.ts'
+import type { Engine } from './engine.ts'
 import { type Change, counter, QUOTA_DIR, QUOTA_GROUP, QUOTA_USER, type Quota, type QuotaType } from './facts.ts'
 import type { Format } from './model/format.ts'
 import type { Growth, Limits } from './model/volume.ts'
+import { rowsOf } from './scan.ts'
 
 interface Known {
   readonly maxSpace: number
@@ -93,12 +94,7 @@ export class KnownLimits implements Limits {
     for (const type of [QUOTA_DIR, QUOTA_USER, QUOTA_GROUP] as const) {
       if (type !== QUOTA_DIR && !this.userGroup) continue
       const fresh = new Map<number, Known>()
-      let cursor: Page<Scans['quotas']['row']>['next'] = null
-      do {
-        const page: Page<Scans['quotas']['row']> = await engine.scan('quotas', { type }, cursor, 1000)
-        for (const { key, quota } of page.rows) fresh.set(key, { ...quota })
-        cursor = page.next
-      } while (cursor !== null)
+      for await (const { key, quota } of rowsOf(engine, 'quotas', { type })) fresh.set(key, { ...quota })
       this.#quotas[type] = fresh
     }
   }

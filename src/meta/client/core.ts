@@ -6,7 +6,7 @@ import type { Ino } from '../../base/ino.ts'
 import type { Log } from '../../base/log.ts'
 import { isPromise, type Maybe } from '../../base/maybe.ts'
 import { Driver } from '../driver.ts'
-import type { Cursor, Engine, Intent, Page, ScanKind, Scans } from '../engine.ts'
+import type { Engine, Intent, ScanKind, Scans } from '../engine.ts'
 import type { Effect, Operation } from '../facts.ts'
 import { KnownLimits } from '../limits.ts'
 import { type Caller, systemCaller } from '../model/caller.ts'
@@ -14,6 +14,7 @@ import { type Format, parseFormat } from '../model/format.ts'
 import type { Volume } from '../model/volume.ts'
 import { OpenFiles } from '../open-files.ts'
 import { releaseSustained } from '../ops/session.ts'
+import { rowsOf } from '../scan.ts'
 
 export interface MetaConfig {
   readonly readOnly: boolean
@@ -106,13 +107,8 @@ export class ClientCore {
   }
 
   /** All rows of a scan, page by page. */
-  async *scan<K extends ScanKind>(kind: K, args: Scans[K]['args'], pageSize = 1000): AsyncGenerator<Scans[K]['row']> {
-    let cursor: Cursor | null = null
-    do {
-      const page: Page<Scans[K]['row']> = await this.engine.scan(kind, args, cursor, pageSize)
-      yield* page.rows
-      cursor = page.next
-    } while (cursor !== null)
+  scan<K extends ScanKind>(kind: K, args: Scans[K]['args'], pageSize = 1000): AsyncGenerator<Scans[K]['row']> {
+    return rowsOf(this.engine, kind, args, pageSize)
   }
 
   protected system(): Caller {

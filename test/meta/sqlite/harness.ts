@@ -4,34 +4,13 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
-import { type Ino, ROOT_INO } from '../../../src/base/ino.ts'
+import { ROOT_INO } from '../../../src/base/ino.ts'
 import { SqliteEngine } from '../../../src/meta/engine/sqlite/engine.ts'
 import type { Guard, Outcome } from '../../../src/meta/engine.ts'
 import type { Change, Fact, FactOf, Read } from '../../../src/meta/facts.ts'
-import { type Attr, TYPE_FILE } from '../../../src/meta/model/attr.ts'
+import { directory } from '../../conformance/engine/harness.ts'
 
-export const inoOf = (n: number): Ino => n as Ino
-
-export const attrOf = (fields: Partial<Attr> = {}): Attr => ({
-  type: TYPE_FILE,
-  flags: 0,
-  mode: 0o644,
-  uid: 0,
-  gid: 0,
-  atime: { sec: 1, nsec: 0 },
-  mtime: { sec: 1, nsec: 0 },
-  ctime: { sec: 1, nsec: 0 },
-  nlink: 1,
-  length: 0,
-  rdev: 0,
-  parent: ROOT_INO,
-  accessAcl: 0,
-  defaultAcl: 0,
-  tier: 0,
-  ...fields,
-})
-export const directory = (fields: Partial<Attr> = {}): Attr =>
-  attrOf({ type: 2, mode: 0o755, nlink: 2, length: 4096, ...fields })
+export { directory, file as attrOf, inoOf } from '../../conformance/engine/harness.ts'
 
 export class Volume {
   readonly dir = mkdtempSync(join(tmpdir(), 'juicefs-ts-sqlite-'))
