@@ -1,13 +1,13 @@
 /** A real redis-server for tests: on a free loopback port and a socket, in a directory of its own, gone afterwards. */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { freePort, skipWithout } from './programs.ts'
 
 /** Why tests with this server cannot run here; false where they can. */
-export const redisSkip: string | false = has('redis-server') ? false : 'redis-server is not installed'
+export const redisSkip: string | false = skipWithout('redis-server', 'redis-cli')
 
 export interface RedisServerOptions {
   /** further arguments: `['--requirepass', 'x']` */
@@ -47,7 +47,10 @@ export class RedisServer {
     this.dir = dir
     this.port = port
     this.socket = join(dir, 'redis.sock')
+    const config = join(dir, 'sentinel.conf')
+    if (options.mode === 'sentinel') writeFileSync(config, '') // it writes down there what it learns
     this.#args = [
+      ...(options.mode === 'sentinel' ? [config] : []),
       ...['--port', String(port), '--bind', '127.0.0.1', '--dir', dir, '--daemonize', 'no', '--logfile', ''],
       ...['--unixsocket', this.socket],
       ...(options.mode === 'sentinel' ? [] : ['--save', '']),
@@ -69,6 +72,10 @@ export class RedisServer {
   async start(): Promise<void> {
     const child = spawn('redis-server', this.#args as string[], { stdio: ['ignore', 'pipe', 'pipe'] })
     this.#process = child
+    // A test that crashes must not leave its servers behind.
+    const kill = (): void => void child.kill('SIGKILL')
+    process.once('exit', kill)
+    child.once('exit', () => process.off('exit', kill))
     await new Promise<void>((resolve, reject) => {
       let output = ''
       const timer = setTimeout(() => reject(new Error(`redis-server does not start: ${output}`)), 10_000)
@@ -105,25 +112,4 @@ export class RedisServer {
   cli(...args: readonly string[]): string {
     return execFileSync('redis-cli', ['-p', String(this.port), ...args], { encoding: 'utf8' }).trim()
   }
-}
-
-export function has(program: string): boolean {
-  try {
-    execFileSync('which', [program], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-}
-
-/** A loopback port that nobody listens on at this moment. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => resolve(port))
-    })
-  })
 }
