@@ -1,6 +1,7 @@
 /** A PostgreSQL server a test file, a database a volume. */
 
 import { after, before } from 'node:test'
+import type { Client } from 'pg'
 import { ROOT_INO } from '../../../src/base/ino.ts'
 import { PostgresEngine, type PostgresOptions } from '../../../src/meta/engine/postgres/engine.ts'
 import type { Engine, Guard, Outcome, ScanKind, Scans, Strength } from '../../../src/meta/engine.ts'
@@ -15,13 +16,15 @@ export { postgresSkip } from '../../servers/postgres.ts'
 export class TestServer {
   #server: PostgresServer | undefined
   readonly #engines: PostgresEngine[] = []
+  readonly #sessions: Client[] = []
 
   constructor(options: readonly string[] = []) {
     before(async () => {
       if (!postgresSkip) this.#server = await PostgresServer.start(options)
     })
     after(async () => {
-      for (const engine of this.#engines) await engine.close()
+      await Promise.all(this.#sessions.map(session => session.end()))
+      await Promise.all(this.#engines.map(engine => engine.close()))
       await this.#server?.stop()
     })
   }
@@ -34,6 +37,16 @@ export class TestServer {
     const engine = await PostgresEngine.open(options.url ?? this.server.url(database), { env: {}, ...options })
     this.#engines.push(engine)
     return engine
+  }
+
+  /** Another program's connection: statements one by one, as the test says. */
+  async session(database: string): Promise<Client> {
+    const { default: pg } = await import('pg')
+    const session = new pg.Client(this.server.url(database))
+    session.on('error', () => undefined)
+    await session.connect()
+    this.#sessions.push(session)
+    return session
   }
 
   /** An engine on a database of its own, with a root directory. */

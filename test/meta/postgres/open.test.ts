@@ -95,15 +95,12 @@ describe('opening a PostgreSQL database', { skip: postgresSkip }, () => {
   it('makes no table twice when another program makes it in the same moment', async () => {
     const database = test.server.newDatabase()
     const engine = await test.open(database)
-    const { default: pg } = await import('pg')
-    const other = new pg.Client(test.server.url(database))
-    await other.connect()
+    const other = await test.session(database)
     await other.query('BEGIN; CREATE TABLE jfs_setting (name varchar(255) PRIMARY KEY, value text NOT NULL)')
     const preparing = engine.prepare()
     await new Promise(resolve => setTimeout(resolve, 100))
     await other.query('COMMIT')
     await preparing
-    await other.end()
     await write(engine, { kind: 'putFormat', json: '{}' })
     assert.equal(await read(engine, { kind: 'format' }), '{}')
   })
