@@ -6,9 +6,10 @@ import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf } from '../base/call.ts'
 import type { Log } from '../base/log.ts'
+import { FUSE_TYPE } from '../fuse/constants.ts'
 import { unmountFuse } from '../fuse/unmount.ts'
 import { CommandError, messageOf } from './exit.ts'
-import { FUSE_TYPE, mountAt } from './mount-table.ts'
+import { mountAt } from './mount-table.ts'
 import { canonicalPath, makeDirectory } from './paths.ts'
 
 /** a mount whose server hangs does not answer stat(2); a descriptor handed down is no path */

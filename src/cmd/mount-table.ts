@@ -10,8 +10,6 @@ export interface Mount {
   readonly device: string
 }
 
-export const FUSE_TYPE = 'fuse.juicefs'
-
 export function readMounts(): Mount[] {
   return parseMountInfo(readFileSync('/proc/self/mountinfo', 'latin1'))
 }

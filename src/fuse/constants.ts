@@ -105,3 +105,6 @@ export const NOTIFY_INVAL_ENTRY = 3
 
 /** largest offset that a number holds exactly, plus one, as the high 32-bit half */
 export const TOO_FAR_HIGH = 0x200000
+
+/** How the mount table names mounts of ours; the part behind the dot is the subtype. */
+export const FUSE_TYPE = 'fuse.juicefs'

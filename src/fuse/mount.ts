@@ -9,6 +9,7 @@ import fs from 'node:fs'
 import { EINVAL, EIO, ENOENT, type Errno, errnoOf, errnoText } from '../base/errno.ts'
 import { causeText, Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
+import { FUSE_TYPE } from './constants.ts'
 import { ThreadPoolTransport } from './fs-transport.ts'
 import { type NativeFuse, nativeFuse } from './native-addon.ts'
 import { NativeTransport } from './native-transport.ts'
@@ -28,8 +29,7 @@ export interface MountOptions {
   readonly log: Log
 }
 
-const TYPE = 'fuse.juicefs'
-const SUBTYPE = 'juicefs'
+const SUBTYPE = FUSE_TYPE.slice(FUSE_TYPE.indexOf('.') + 1)
 /** Answered by us, or said in INIT; the kernel would refuse them as options of a mount. */
 const OURS = new Set([
   'allow_other',
@@ -137,7 +137,7 @@ function mountDirectly(addon: NativeFuse, mountPoint: string, options: MountOpti
     options,
     typed.filter(option => !Object.hasOwn(FLAGS, option)),
   )
-  const failed = addon.mount(options.source, mountPoint, TYPE, flags, data)
+  const failed = addon.mount(options.source, mountPoint, FUSE_TYPE, flags, data)
   if (failed < 0) {
     fs.closeSync(fd)
     throw new Fault(`mount ${mountPoint}: ${errnoText(-failed)}`, { errno: -failed as Errno })
@@ -154,7 +154,7 @@ function mountByCommand(mountPoint: string, options: MountOptions): number {
   }
   // The device is descriptor 3 of mount(8); the number is only looked up while mount(2) runs.
   const list = `nosuid,nodev,${dataOf(3, options, passedOn(options))}`
-  const ran = spawnSync('mount', ['-i', '-t', TYPE, '-o', list, options.source, mountPoint], {
+  const ran = spawnSync('mount', ['-i', '-t', FUSE_TYPE, '-o', list, options.source, mountPoint], {
     encoding: 'utf8',
     stdio: ['ignore', 'ignore', 'pipe', fd],
   })

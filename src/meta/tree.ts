@@ -5,7 +5,7 @@ import type { Name } from '../base/bytes.ts'
 import { type Ino, isTrash, ROOT_INO } from '../base/ino.ts'
 import type { ClientCore } from './client/core.ts'
 import { node, parents as parentsOf } from './facts.ts'
-import { type Attr, align4K, TYPE_DIRECTORY, TYPE_FILE } from './model/attr.ts'
+import { type Attr, spaceOf, TYPE_DIRECTORY, TYPE_FILE } from './model/attr.ts'
 
 export interface TreeTotals {
   /** bytes of regular files */
@@ -33,11 +33,12 @@ export async function summarizeTree(meta: ClientCore, ino: Ino): Promise<TreeTot
   return totals
 }
 
-function addNode(totals: TreeTotals, attr: Attr): void {
+/** One node more. */
+export function addNode(totals: TreeTotals, attr: Attr): void {
   if (attr.type === TYPE_DIRECTORY) totals.dirs++
   else totals.files++
   if (attr.type === TYPE_FILE) totals.length += attr.length
-  totals.size += attr.type === TYPE_FILE ? align4K(attr.length) : 4096
+  totals.size += spaceOf(attr)
 }
 
 const MAX_DEPTH = 4096

@@ -9,14 +9,8 @@ import { type FlockHolder, node, type PlockHolder } from '../../meta/facts.ts'
 import { type Attr, spaceOf, TYPE_DIRECTORY, TYPE_FILE } from '../../meta/model/attr.ts'
 import { buildView, CHUNK_BYTES, decodeRecords, type SliceRecord } from '../../meta/model/slice.ts'
 import { decodePlocks, TO_EOF } from '../../meta/rules/plock.ts'
+import { addNode, type TreeTotals } from '../../meta/tree.ts'
 import type { Progress } from './control.ts'
-
-export interface Totals {
-  length: number
-  size: number
-  files: number
-  dirs: number
-}
 
 /** JSON whose inode numbers keep all their digits (they may exceed 2^53). */
 export function jsonWithInodes(value: unknown): string {
@@ -39,12 +33,12 @@ export async function inspect(
   options: { recursive: boolean; raw: boolean /** of the mount */; top: Ino },
   progress: Progress,
   isCancelled: () => boolean,
-): Promise<{ json: Record<string, unknown>; totals: Totals; paths: string[]; objects: ObjectRow[] }> {
+): Promise<{ json: Record<string, unknown>; totals: TreeTotals; paths: string[]; objects: ObjectRow[] }> {
   const [attr, flocks, plocks] = (await meta.engine.gather(
     [node(ino), { kind: 'flocks', ino }, { kind: 'plocks', ino }],
     'look',
   )) as [Attr | null, readonly FlockHolder[], readonly PlockHolder[]]
-  const totals: Totals = { length: 0, size: 0, files: 0, dirs: 0 }
+  const totals: TreeTotals = { length: 0, size: 0, files: 0, dirs: 0 }
   const failed = attr === null ? 'no such file or directory' : ''
   if (attr !== null) await addUp(meta, ino, attr, options.recursive, totals, progress, isCancelled)
   const isFile = attr?.type === TYPE_FILE
@@ -95,15 +89,12 @@ async function addUp(
   ino: Ino,
   attr: Attr,
   recursive: boolean,
-  totals: Totals,
+  totals: TreeTotals,
   progress: Progress,
   isCancelled: () => boolean,
 ): Promise<void> {
   const add = (each: Attr): void => {
-    if (each.type === TYPE_DIRECTORY) totals.dirs++
-    else totals.files++
-    if (each.type === TYPE_FILE) totals.length += each.length
-    totals.size += spaceOf(each)
+    addNode(totals, each)
     progress.a = totals.files
     progress.b = totals.size
   }
@@ -224,7 +215,7 @@ function fold(children: TreeNode[], topN: number, path: string): void {
 /** The text of the older info request. */
 export function legacyInfoText(
   ino: Ino,
-  totals: Totals,
+  totals: TreeTotals,
   paths: readonly string[],
   objects: readonly ObjectRow[],
 ): string {
