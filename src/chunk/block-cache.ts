@@ -15,7 +15,7 @@ interface Entry {
 
 export class BlockCache {
   readonly #budgetBytes: () => number
-  readonly #idleTicks: number
+  readonly #idleMs: () => number
   /** oldest use first */
   readonly #entries = new Map<BlockKey, Entry>()
   #newest: BlockKey | undefined
@@ -26,10 +26,10 @@ export class BlockCache {
   /** `idleMs`: entries not read for so long are dropped; Infinity = never. */
   constructor(options: {
     readonly budgetBytes: () => number
-    readonly idleMs: number
+    readonly idleMs: () => number
   }) {
     this.#budgetBytes = options.budgetBytes
-    this.#idleTicks = options.idleMs / TICK_MS
+    this.#idleMs = options.idleMs
   }
 
   get bytes(): number {
@@ -68,7 +68,7 @@ export class BlockCache {
     this.#entries.set(key, { block, tick: this.#tick })
     this.#newest = key
     this.#bytes += block.length
-    if (this.#idleTicks !== Number.POSITIVE_INFINITY) {
+    if (this.#idleMs() !== Number.POSITIVE_INFINITY) {
       this.#ticker ??= setInterval(() => this.#dropIdle(), TICK_MS).unref()
     }
   }
@@ -91,8 +91,9 @@ export class BlockCache {
 
   #dropIdle(): void {
     this.#tick++
+    const idleTicks = this.#idleMs() / TICK_MS
     for (const [key, entry] of this.#entries) {
-      if (this.#tick - entry.tick <= this.#idleTicks) break
+      if (this.#tick - entry.tick <= idleTicks) break
       this.delete(key)
     }
     if (this.#entries.size > 0) return

@@ -26,6 +26,15 @@ const FULL_RETRIES = 2
 const AWAY_RETRIES = 5
 type Method = 'GET' | 'PUT' | 'DELETE'
 
+export interface PutHooks {
+  /** Is it in vain to go on? */
+  readonly stop: () => boolean
+  /** Called once, when the bytes are borrowed no longer: just before the answer, or long after. */
+  readonly release: (stored: boolean) => void
+  /** the first one included; absent: as many as `ioRetries` says */
+  readonly attempts?: number
+}
+
 export interface BlockObjectsOptions {
   readonly store: ObjectStore
   readonly codec: Codec
@@ -110,22 +119,23 @@ export class BlockObjects {
   }
 
   /** Stores a block. Repeats up to `ioRetries` times with pauses of 1, 4, 9 … seconds (a full store: twice), unless `stop` says that it is in
-   *  vain. `release` is called once, when the bytes are borrowed no longer: just before the answer, or long after. */
-  async put(
-    block: Block,
-    bytes: Buffer,
-    hooks: { readonly stop: () => boolean; readonly release: (stored: boolean) => void },
-  ): Promise<void> {
+   *  vain. */
+  async put(block: Block, bytes: Buffer, hooks: PutHooks): Promise<void> {
     const abandoned: Promise<unknown>[] = []
     let stored = false
     try {
       const body = await this.#o.codec.compress(bytes)
-      await this.#putWithRetries(this.key(block), body, hooks.stop, abandoned)
+      await this.#putWithRetries(this.key(block), body, hooks, abandoned)
       stored = true
     } finally {
       if (abandoned.length === 0) hooks.release(stored)
       else void Promise.allSettled(abandoned).then(() => hooks.release(stored))
     }
+  }
+
+  /** Is the block stored? */
+  async exists(block: Block): Promise<boolean> {
+    return (await this.#o.store.head(this.key(block))) !== null
   }
 
   async delete(block: Block): Promise<void> {
@@ -151,7 +161,13 @@ export class BlockObjects {
     }
   }
 
-  async #putWithRetries(key: string, body: Buffer, stop: () => boolean, abandoned: Promise<unknown>[]): Promise<void> {
+  async #putWithRetries(
+    key: string,
+    body: Buffer,
+    { stop, attempts }: PutHooks,
+    abandoned: Promise<unknown>[],
+  ): Promise<void> {
+    const most = attempts === undefined ? this.#o.ioRetries : attempts - 1
     for (let attempt = 0; ; attempt++) {
       if (attempt > 0) await this.#o.pause(attempt * attempt * 1000)
       await this.#uploads.enter()
@@ -163,7 +179,7 @@ export class BlockObjects {
         this.#bytes.add(body.length, this.#labels.PUT)
         return
       } catch (error) {
-        if (attempt >= this.#retriesAfter(error) || stop()) throw error
+        if (attempt >= Math.min(most, this.#retriesAfter(error)) || stop()) throw error
         this.#o.log.warn(`${causeText(error)}, will try again`)
       } finally {
         this.#uploading--

@@ -1,13 +1,15 @@
-/** The directory of the disk cache on disk (spec disk-cache section 2): its modes, its identity, its walk.
+/** One directory of the disk cache on disk (spec disk-cache section 2): its modes, its identity, its walks.
  *
- *      {cache-dir}/{volume UUID}/.lock            random UUID: the identity of this directory
- *      {cache-dir}/{volume UUID}/raw/{object key without volume prefix}
- */
+ *      {cache-dir}/{volume UUID}/.lock                   random UUID: the identity of this directory
+ *      {cache-dir}/{volume UUID}/raw/{object key}        cached blocks
+ *      {cache-dir}/{volume UUID}/rawstaging/{object key} blocks that are not uploaded yet; raw/ has a second link to each
+ *
+ *  Object keys are those below the volume prefix. */
 
 import { randomUUID } from 'node:crypto'
 import fs from 'node:fs'
 import { dirname } from 'node:path'
-import { call, codeOf } from '../base/call.ts'
+import { call, codeOf, ignore } from '../base/call.ts'
 import { errnoOf } from '../base/errno.ts'
 import { Fault } from '../base/fault.ts'
 import { type Block, parseBlockName } from './keys.ts'
@@ -15,13 +17,23 @@ import { type Block, parseBlockName } from './keys.ts'
 /** temporary files and empty directories this old belong to nobody */
 const STALE_MS = 60_000
 const STATS_AT_ONCE = 16
+const PROBES = 'probe'
 
 export interface Space {
   readonly totalBytes: number
   readonly totalInodes: number
-  /** free for ordinary users, of all; 1 where the file system does not say */
-  readonly freeRatio: number
-  readonly freeInodeRatio: number
+  /** for ordinary users; where the file system does not say, as many as there are */
+  readonly freeBytes: number
+  readonly freeInodes: number
+}
+
+export interface FoundFile {
+  /** below `raw/` or `rawstaging/` */
+  readonly key: string
+  readonly bytes: number
+  readonly atimeSec: number
+  readonly mtimeMs: number
+  readonly links: number
 }
 
 export interface FoundBlock {
@@ -35,12 +47,13 @@ export interface FoundBlock {
 export class CacheDirectory {
   /** `{cache-dir}/{uuid}/`, for messages */
   readonly root: string
-  readonly #fileMode: number
+  readonly fileMode: number
   readonly #dirMode: number
+  #id = ''
 
   private constructor(root: string, fileMode: number) {
     this.root = root
-    this.#fileMode = fileMode
+    this.fileMode = fileMode
     // whoever may read files may also enter and change directories
     const readers = fileMode & 0o444
     this.#dirMode = fileMode | (readers >> 2) | (readers >> 1)
@@ -51,31 +64,52 @@ export class CacheDirectory {
     readonly dir: string
     readonly uuid: string
     readonly mode: number
+    /** blocks will be staged here */
+    readonly staging: boolean
   }): Promise<CacheDirectory> {
     const directory = new CacheDirectory(`${options.dir.replace(/\/+$/, '')}/${options.uuid}/`, options.mode)
     try {
-      await directory.#make(`${directory.root}raw`)
-      await call<void>(done =>
-        fs.access(`${directory.root}raw`, fs.constants.R_OK | fs.constants.W_OK | fs.constants.X_OK, done),
-      )
-      await directory.#identify()
+      for (const name of options.staging ? ['raw', 'rawstaging'] : ['raw']) {
+        await directory.#make(`${directory.root}${name}`)
+        await call<void>(done =>
+          fs.access(`${directory.root}${name}`, fs.constants.R_OK | fs.constants.W_OK | fs.constants.X_OK, done),
+        )
+      }
+      directory.#id = await directory.#identify()
     } catch (error) {
       throw new Fault(`cache directory ${directory.root} cannot be used`, { errno: errnoOf(error), cause: error })
     }
     return directory
   }
 
-  get fileMode(): number {
-    return this.#fileMode
+  /** What `.lock` holds: by it blocks find their directory, wherever that is mounted. */
+  get id(): string {
+    return this.#id
   }
 
-  path(objectKey: string): string {
+  rawPath(objectKey: string): string {
     return `${this.root}raw/${objectKey}`
   }
+  stagingPath(objectKey: string): string {
+    return `${this.root}rawstaging/${objectKey}`
+  }
+  /** of a file to probe the disk with, and of the directory that goes with it */
+  probePaths(id: number): { readonly file: string; readonly directory: string } {
+    const directory = `${this.root}raw/${PROBES}`
+    const bucket = (id % 256).toString(16).toUpperCase().padStart(2, '0')
+    return { directory, file: `${directory}/${bucket}/${Math.floor(id / 1_000_000)}/${id}_0_3` }
+  }
 
-  /** Makes the directories above a file. */
-  async makeParents(path: string): Promise<void> {
-    await this.#make(dirname(path))
+  /** Makes the directories above a cached block, whatever is missing. */
+  async makeRawParents(objectKey: string): Promise<void> {
+    await this.#make(dirname(this.rawPath(objectKey)))
+  }
+
+  /** Makes the directories above a staged block, but never `rawstaging` itself: where that has vanished, its disk has, and what is
+   *  staged under its mount point would be hidden when it comes back. Rejects with ENOENT. */
+  async makeStagingParents(objectKey: string): Promise<void> {
+    await call<fs.Stats>(done => fs.stat(this.stagingPath(''), done))
+    await this.#make(dirname(this.stagingPath(objectKey)), this.stagingPath('').slice(0, -1))
   }
 
   async hasLock(): Promise<boolean> {
@@ -85,51 +119,45 @@ export class CacheDirectory {
     )
   }
 
+  /** Is it on the file system of `/`? False where that cannot be told. */
+  async isOnRoot(): Promise<boolean> {
+    const deviceOf = async (path: string): Promise<number> => (await call<fs.Stats>(done => fs.stat(path, done))).dev
+    return Promise.all([deviceOf(this.root), deviceOf('/')]).then(
+      ([own, root]) => own === root,
+      () => false,
+    )
+  }
+
   async space(): Promise<Space> {
     const { bsize, blocks, bavail, files, ffree } = await call<fs.StatsFs>(done => fs.statfs(this.root, done))
-    return {
-      totalBytes: blocks * bsize,
-      totalInodes: files,
-      freeRatio: blocks > 0 ? bavail / blocks : 1,
-      freeInodeRatio: files > 0 ? ffree / files : 1,
-    }
+    return { totalBytes: blocks * bsize, totalInodes: files, freeBytes: bavail * bsize, freeInodes: ffree }
   }
 
   /** Walks `raw/` and tells of every block; stale temporary files and empty directories are removed on the way. */
   async scan(nowMs: number, onBlock: (found: FoundBlock) => void, stopped: () => boolean): Promise<void> {
-    await this.#walk(`${this.root}raw`, nowMs, onBlock, stopped)
+    const onFile = ({ key, atimeSec, links }: FoundFile): void => {
+      const block = parseBlockName(key.slice(key.lastIndexOf('/') + 1))
+      if (block) onBlock({ block, atime: atimeSec, staged: links > 1 })
+    }
+    await new Walk(this.rawPath(''), { nowMs, onFile, stopped, skipped: PROBES }).run()
   }
 
-  async #walk(
-    path: string,
-    nowMs: number,
-    onBlock: (found: FoundBlock) => void,
-    stopped: () => boolean,
-  ): Promise<void> {
-    const entries = await call<fs.Dirent[]>(done => fs.readdir(path, { withFileTypes: true }, done)).catch(() => [])
-    if (entries.length === 0) await removeEmpty(path, nowMs)
-    for (let at = 0; at < entries.length && !stopped(); at += STATS_AT_ONCE) {
-      await Promise.all(
-        entries.slice(at, at + STATS_AT_ONCE).map(async entry => {
-          if (entry.isFile()) await visit(`${path}/${entry.name}`, entry.name, nowMs, onBlock)
-        }),
-      )
-    }
-    for (const entry of entries) {
-      if (entry.isDirectory() && !stopped()) await this.#walk(`${path}/${entry.name}`, nowMs, onBlock, stopped)
-    }
+  /** The same of `rawstaging/`, telling of every file. */
+  async scanStaging(nowMs: number, onFile: (found: FoundFile) => void, stopped: () => boolean): Promise<void> {
+    await new Walk(this.stagingPath(''), { nowMs, onFile, stopped, skipped: null }).run()
   }
 
-  /** One level at a time, with chmod, since the umask shall not count. Somebody else's directory stays as it is. */
-  async #make(path: string): Promise<void> {
+  /** One level at a time, with chmod, since the umask shall not count. Somebody else's directory stays as it is. `floor`: a
+   *  directory that must be there. */
+  async #make(path: string, floor = '/'): Promise<void> {
     try {
       await call<void>(done => fs.mkdir(path, this.#dirMode, done))
       await call<void>(done => fs.chmod(path, this.#dirMode, done))
     } catch (error) {
       const code = codeOf(error)
-      if (code === 'ENOENT' && path !== '/') {
-        await this.#make(dirname(path))
-        return this.#make(path)
+      if (code === 'ENOENT' && path !== floor) {
+        await this.#make(dirname(path), floor)
+        return this.#make(path, floor)
       }
       if (code !== 'EEXIST') throw error
       if (path.startsWith(this.root.slice(0, -1))) await this.#correctMode(path)
@@ -142,33 +170,74 @@ export class CacheDirectory {
     await call<void>(done => fs.chmod(path, this.#dirMode, done))
   }
 
-  async #identify(): Promise<void> {
-    try {
-      const fd = await call<number>(done => fs.open(`${this.root}.lock`, 'wx', 0o666, done))
-      try {
-        await call<number>(done => fs.write(fd, randomUUID(), done))
-      } finally {
-        await call<void>(done => fs.close(fd, done))
-      }
-    } catch (error) {
+  /** Reads `.lock`, which is written if it is new. */
+  async #identify(): Promise<string> {
+    const path = `${this.root}.lock`
+    const read = async (): Promise<string> => (await call<string>(done => fs.readFile(path, 'latin1', done))).trim()
+    const write = (flag: 'w' | 'wx'): Promise<void> =>
+      call<void>(done => fs.writeFile(path, randomUUID(), { mode: 0o666, flag }, done))
+    await write('wx').catch(error => {
       if (codeOf(error) !== 'EEXIST') throw error
+    })
+    const id = await read()
+    if (id !== '') return id
+    await write('w') // whoever made it crashed before it was written
+    return read()
+  }
+}
+
+interface WalkOptions {
+  readonly nowMs: number
+  readonly onFile: (found: FoundFile) => void
+  readonly stopped: () => boolean
+  /** a directory at the top that is left alone */
+  readonly skipped: string | null
+}
+
+class Walk {
+  /** ends with a slash */
+  readonly #top: string
+  readonly #o: WalkOptions
+
+  constructor(top: string, options: WalkOptions) {
+    this.#top = top
+    this.#o = options
+  }
+
+  run(): Promise<void> {
+    return this.#directory('')
+  }
+
+  async #directory(below: string): Promise<void> {
+    const path = this.#top + below
+    const entries = await call<fs.Dirent[]>(done => fs.readdir(path, { withFileTypes: true }, done)).catch(() => [])
+    if (entries.length === 0 && below !== '') await this.#removeEmpty(path)
+    const { stopped, skipped } = this.#o
+    for (let at = 0; at < entries.length && !stopped(); at += STATS_AT_ONCE) {
+      const some = entries.slice(at, at + STATS_AT_ONCE)
+      await Promise.all(some.map(entry => (entry.isFile() ? this.#file(below + entry.name) : undefined)))
+    }
+    for (const entry of entries) {
+      if (stopped()) return
+      const isWanted = entry.isDirectory() && (below !== '' || entry.name !== skipped)
+      if (isWanted) await this.#directory(`${below}${entry.name}/`)
     }
   }
-}
 
-async function visit(path: string, name: string, nowMs: number, onBlock: (found: FoundBlock) => void): Promise<void> {
-  const stat = await call<fs.Stats>(done => fs.stat(path, done)).catch(() => null)
-  if (stat === null) return
-  if (name.endsWith('.tmp')) {
-    if (nowMs - stat.mtimeMs > STALE_MS) await call<void>(done => fs.unlink(path, done)).catch(() => {})
-    return
+  async #file(key: string): Promise<void> {
+    const path = this.#top + key
+    const stat = await call<fs.Stats>(done => fs.stat(path, done)).catch(() => null)
+    if (stat === null) return
+    if (key.endsWith('.tmp')) {
+      if (this.#o.nowMs - stat.mtimeMs > STALE_MS) fs.unlink(path, ignore)
+      return
+    }
+    const { size, atimeMs, mtimeMs, nlink } = stat
+    this.#o.onFile({ key, bytes: size, atimeSec: Math.floor(atimeMs / 1000), mtimeMs, links: nlink })
   }
-  const block = parseBlockName(name)
-  if (block) onBlock({ block, atime: Math.floor(stat.atimeMs / 1000), staged: stat.nlink > 1 })
-}
 
-async function removeEmpty(path: string, nowMs: number): Promise<void> {
-  if (path.endsWith('/raw')) return
-  const stat = await call<fs.Stats>(done => fs.stat(path, done)).catch(() => null)
-  if (stat && nowMs - stat.mtimeMs > STALE_MS) await call<void>(done => fs.rmdir(path, done)).catch(() => {})
+  async #removeEmpty(path: string): Promise<void> {
+    const stat = await call<fs.Stats>(done => fs.stat(path, done)).catch(() => null)
+    if (stat && this.#o.nowMs - stat.mtimeMs > STALE_MS) await call<void>(done => fs.rmdir(path, done)).catch(ignore)
+  }
 }

@@ -48,13 +48,23 @@ export async function writeCacheFile(
 
 /** Reads and verifies the whole block: data and what follows come in one read. */
 export async function readCacheFile(path: string, blockBytes: number, level: VerifyLevel): Promise<Buffer> {
+  return (await readStagedFile(path, blockBytes, level)).data
+}
+
+/** The same; `footer`: what follows the checksums. */
+export async function readStagedFile(
+  path: string,
+  blockBytes: number,
+  level: VerifyLevel,
+): Promise<{ readonly data: Buffer; readonly footer: Buffer }> {
   const bytes = await loadCached(path, blockBytes + surplusBytes(blockBytes))
   if (bytes.length < blockBytes)
     throw new CorruptCacheFile(`the file has ${bytes.length} bytes instead of ${blockBytes}`)
   const data = bytes.subarray(0, blockBytes)
-  const sums = checksumsIn(bytes.subarray(blockBytes), blockBytes)
+  const surplus = bytes.subarray(blockBytes)
+  const sums = checksumsIn(surplus, blockBytes)
   if (sums && level !== 'none') await verify(data, 0, sums, blockBytes)
-  return data
+  return { data, footer: surplus.subarray(sums?.length ?? 0) }
 }
 
 /** Up to `most` bytes: at once where they are few and the kernel has them, else by one trip through the thread pool. */

@@ -15,6 +15,8 @@ interface Pending {
 }
 
 const MOST_BLOCKS = 1024
+/** A disk that hangs must not stop whoever only wants its blocks cached. */
+const ROOM_PATIENCE_MS = 10_000
 
 export interface CacheWriterOptions {
   /** of blocks that wait */
@@ -69,10 +71,16 @@ export class CacheWriter {
     if (pending) pending.removed = true
   }
 
-  /** undefined = another block fits, else a promise that resolves when one does. */
+  /** undefined = another block fits, else a promise that resolves when one does, or after ten seconds. */
   room(): Promise<void> | undefined {
     if (this.#bytes <= this.#o.limitBytes) return undefined
-    return new Promise(resolve => this.#roomWaiters.push(resolve))
+    return new Promise(resolve => {
+      const patience = setTimeout(resolve, ROOM_PATIENCE_MS).unref()
+      this.#roomWaiters.push(() => {
+        clearTimeout(patience)
+        resolve()
+      })
+    })
   }
 
   /** Resolves when nothing waits any more. */

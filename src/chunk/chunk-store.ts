@@ -18,13 +18,20 @@ export interface ChunkStore {
   read(slice: SliceName, off: number, len: number): Maybe<Buffer[]>
   /** Starts fetching the blocks of this range into memory; returns whether anything had to be started. Never throws. */
   prefetch(slice: SliceName, off: number, len: number): boolean
-  newWriter(): SliceWriter
+  /** `direct`: blocks are never staged (`--writeback`): stored is stored. */
+  newWriter(options?: { readonly direct: boolean }): SliceWriter
   /** Back pressure: undefined, or a promise that resolves when the write buffers are below `--buffer-size` again. */
   roomToWrite(): Promise<void> | undefined
   /** Deletes every object (and cached block) of a slice; goes on after an error and throws the last one. */
   remove(slice: SliceName): Promise<void>
   /** Resolves when the blocks of these slices survive a power cut. */
   sync(slices: readonly SliceName[]): Promise<void>
+  /** Fetches the blocks that are not cached into the cache, whatever waits there. Rejects with the first Fault. */
+  warm(slice: SliceName): Promise<void>
+  /** Forgets the cached blocks; what is staged stays. */
+  evict(slice: SliceName): void
+  /** For each block in order, in which cache directory (or `memory`) it is; null: in none. */
+  places(slice: SliceName): Promise<{ place: string | null; bytes: number }[]>
   /** Object keys of a slice's blocks below the volume prefix, for `info`. */
   keys(slice: SliceName): { key: string; size: number }[]
   close(): Promise<void>

@@ -1,103 +1,130 @@
-/** Blocks kept on a local disk across restarts (spec disk-cache sections 2, 3 and 4; one directory, no staging).
+/** Blocks kept in one directory of a local disk across restarts (spec disk-cache sections 2, 3, 4 and 6).
  *
  *      offer, lend ─► pending (bounded; served from memory) ─► one writer ─► file + index ─► evicted or expired
+ *      stage ─► staged file + index, never evicted ─► unstage, when it is uploaded ─► an ordinary cached block
  *
- *  Nothing that goes wrong here fails a read or a write of the file system: a bad file is removed and is a miss, a full disk
- *  drops blocks, a sick disk is left alone (disk-health.ts). Only opening a directory without rights is refused. */
+ *  Nothing that goes wrong with a cached block fails a read or a write of the file system: a bad file is removed and is a miss, a
+ *  full disk drops blocks, a sick disk is left alone (disk-health.ts). A staged block is the only copy: it is never removed for
+ *  being unreadable, and whoever stages hears of failures. */
 
 import fs from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { call, codeOf, ignore } from '../base/call.ts'
 import type { Clock } from '../base/clock.ts'
 import { causeText } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import type { Maybe } from '../base/maybe.ts'
 import type { CacheCounters } from './cache-counters.ts'
-import { CacheDirectory } from './cache-directory.ts'
-import { CorruptCacheFile, readCacheFile, type VerifyLevel, writeCacheFile } from './cache-file.ts'
+import { CacheDirectory, type FoundBlock } from './cache-directory.ts'
+import { type CacheFile, CorruptCacheFile, readCacheFile, type VerifyLevel, writeCacheFile } from './cache-file.ts'
 import { CacheIndex, type Eviction, type IndexEntry } from './cache-index.ts'
+import { type CacheLimits, CacheSpace } from './cache-space.ts'
 import { CacheWriter } from './cache-writer.ts'
-import { DiskHealth } from './disk-health.ts'
-import type { SecondLevel } from './fetcher.ts'
+import { DiskHealth, type HealthLimits } from './disk-health.ts'
+import { Evictor } from './evictor.ts'
 import { type Block, type BlockKey, blockKey, objectKey } from './keys.ts'
 import { OpenCacheFiles } from './open-cache-files.ts'
+import { type FoundStaged, StageArea } from './stage-area.ts'
 
-export interface DiskCacheOptions {
+export interface DiskCacheOptions extends CacheLimits {
   readonly dir: string
   readonly uuid: string
-  readonly sizeBytes: number
-  readonly items: number
-  readonly freeSpaceRatio: number
   readonly mode: number
   readonly verifyChecksum: VerifyLevel
   readonly eviction: Eviction
   readonly scanIntervalMs: number
   readonly expireMs: number
+  readonly health: HealthLimits
   readonly hashPrefix: boolean
+  readonly blockBytes: number
+  /** blocks will be staged */
+  readonly staging: boolean
   /** of blocks that wait for the writer */
   readonly queueBytes: number
   readonly clock: Clock
   readonly random: () => number
   readonly log: Log
   readonly counters: CacheCounters
+  /** the disk is given up */
+  readonly onDown: (cache: DiskCache) => void
+  /** Space is short, and there is nothing left to evict: upload what is staged. */
+  readonly onPressure: (cache: DiskCache) => void
 }
 
-const SPACE_INTERVAL_MS = 1000
-const LOCK_EVERY = 10 // of the above
-const EXPIRY_SAMPLE = 1000
 const WARN_INTERVAL_MS = 60_000
-/** a read that takes longer is given up, and counts against the disk */
-const MAX_IO_MS = 30_000
-/** the share of the goal that is left when space must be made */
-const KEPT_BYTES = 0.95
-const KEPT_ITEMS = 0.99
+const CLOSE_PATIENCE_MS = 10_000
 
-export class DiskCache implements SecondLevel {
+export class DiskCache {
   readonly #o: DiskCacheOptions
   readonly #directory: CacheDirectory
+  readonly #space: CacheSpace
   readonly #index: CacheIndex
+  readonly #stage: StageArea
   readonly #files = new OpenCacheFiles()
   readonly #health: DiskHealth
   readonly #writer: CacheWriter
-  readonly #timers: NodeJS.Timeout[] = []
-  #capacityBytes: number
-  #maxItems: number
+  readonly #evictor: Evictor
+  #rescan: NodeJS.Timeout | undefined
   #generation = 0
   /** The index is complete: what it does not know is not there. */
   #scanned = false
-  /** The file system has less free space or inodes than it shall keep. */
-  #spaceShort = false
-  #watching = false
-  #lockLost = false
   #warnedMs = Number.NEGATIVE_INFINITY
   #closed = false
 
-  private constructor(options: DiskCacheOptions, directory: CacheDirectory) {
+  private constructor(options: DiskCacheOptions, directory: CacheDirectory, space: CacheSpace) {
     this.#o = options
     this.#directory = directory
+    this.#space = space
     this.#index = new CacheIndex(options)
-    this.#capacityBytes = options.sizeBytes
-    this.#maxItems = options.items > 0 ? options.items : Number.POSITIVE_INFINITY
+    const complain = (doing: string, error: unknown): void => this.#complain(doing, error)
+    this.#stage = new StageArea(directory, { hashPrefix: options.hashPrefix, warn: complain })
+    this.#evictor = new Evictor({
+      ...options,
+      directory,
+      space,
+      index: this.#index,
+      drop: entries => this.#drop(entries),
+      onPressure: () => options.onPressure(this),
+      complain,
+    })
     this.#writer = new CacheWriter({
       limitBytes: options.queueBytes,
       write: (block, bytes) => this.#write(block, bytes),
       undo: block => this.remove(block),
     })
-    const { clock, log } = options
-    this.#health = new DiskHealth({ name: directory.root, clock, log, probe: () => this.#probe() })
+    this.#health = new DiskHealth({
+      ...options.health,
+      name: directory.root,
+      isSteady: options.staging,
+      clock: options.clock,
+      log: options.log,
+      probe: () => this.#probe(),
+      onChange: state => (state === 'down' ? options.onDown(this) : this.#removeProbes()),
+    })
   }
 
-  /** Ready at once; what earlier runs left is found by a scan in the background. */
+  /** Ready at once; what earlier runs left is found by a scan in the background. Fault where the directory cannot be used. */
   static async open(options: DiskCacheOptions): Promise<DiskCache> {
-    const cache = new DiskCache(options, await CacheDirectory.open(options))
-    await cache.#adjustCapacity()
-    cache.#start()
+    const directory = await CacheDirectory.open(options)
+    const cache = new DiskCache(options, directory, await CacheSpace.open(directory, options, options.log))
+    const { scanIntervalMs } = options
+    if (scanIntervalMs >= 0) void cache.#scan()
+    if (scanIntervalMs > 0) cache.#rescan = setInterval(() => void cache.#scan(), scanIntervalMs).unref()
     return cache
   }
 
+  /** by which blocks find their directory */
+  get id(): string {
+    return this.#directory.id
+  }
+  /** `{cache-dir}/{uuid}/` */
+  get root(): string {
+    return this.#directory.root
+  }
   get blocks(): number {
     return this.#index.count
   }
-  /** on disk, and still on the way there */
+  /** on disk, and still on the way there; staged ones are not counted */
   get bytes(): number {
     return this.#index.usedBytes + this.#writer.bytes
   }
@@ -105,15 +132,29 @@ export class DiskCache implements SecondLevel {
   get queuedBytes(): number {
     return this.#writer.bytes
   }
+  get stagedBlocks(): number {
+    return this.#stage.count
+  }
+  get stagedBytes(): number {
+    return this.#stage.bytes
+  }
 
+  /** Plain bytes [off, off + len) of the block; null where it is not here, at once if that is known. Never rejects. */
   read(block: Block, off: number, len: number): Maybe<Buffer | null> {
     const key = blockKey(block.id, block.index)
     const waiting = this.#writer.read(key, block.length, off, len)
     if (waiting) return waiting
     const entry = this.#index.get(key)
-    if (entry ? entry.length !== block.length : this.#scanned) return null
-    if (!this.#health.usable) return null
+    if (entry ? entry.length !== block.length : this.#scanned && !this.#stage.has(key)) return null
+    if (!this.#health.isUsable) return null
     return this.#readFile(block, key, off, len)
+  }
+
+  /** Is it here? The disk is asked only until the first scan has ended. */
+  async has(block: Block): Promise<boolean> {
+    const key = blockKey(block.id, block.index)
+    if (this.#index.get(key)?.length === block.length || this.#writer.has(key) || this.#stage.has(key)) return true
+    return !this.#scanned && (await call<fs.Stats>(done => fs.stat(this.#path(block), done)).then(Boolean, () => false))
   }
 
   /** Keeps a frozen block. `forced`: also when many wait; then wait for `room` before the next. */
@@ -130,93 +171,121 @@ export class DiskCache implements SecondLevel {
     return this.#writer.room()
   }
 
-  /** Forgets a block: its slice is deleted. */
+  /** Forgets a cached block. One that is staged stays. */
   remove(block: Block): void {
     const key = blockKey(block.id, block.index)
+    if (this.#stage.has(key)) return
     this.#writer.remove(key)
     const known = this.#index.delete(key)
     if (known || !this.#scanned) this.#unlink(key, block)
   }
 
-  /** Writes what waits, then lets go of the disk. */
+  // ── staging ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** May a block of so many bytes be staged here now? Staged blocks never take more than the cache may. */
+  canStage(bytes: number): boolean {
+    return !this.#closed && !this.#space.isShortOfStage && this.#stage.bytes + bytes <= this.#space.maxBytes
+  }
+
+  /** Resolves when the block is in a file of its own, which survives this process. Rejects as node:fs does. */
+  async stage(block: Block, bytes: Buffer): Promise<void> {
+    const { clock, expireMs } = this.#o
+    const file = await this.#stage.write(block, bytes)
+    this.#space.wrote(block.length)
+    const atime = clock.now().sec - Math.floor(expireMs / 2000)
+    this.#index.add(block, { staged: true, atime, generation: this.#generation })
+    this.#adopt(block, file)
+  }
+
+  /** Is the directory there, or has its disk gone? */
+  isThere(): Promise<boolean> {
+    return this.#directory.hasLock()
+  }
+
+  /** The staged block, verified. Rejects with CorruptCacheFile, or as node:fs does. */
+  readStaged(block: Block): Promise<{ readonly data: Buffer; readonly tier: number | null }> {
+    return this.#stage.read(block)
+  }
+
+  /** Resolves to the blocks whose files are gone, when all others survive a power cut. Rejects as node:fs does. */
+  syncStaged(blocks: readonly Block[]): Promise<Block[]> {
+    return this.#stage.sync(blocks)
+  }
+
+  /** The block is stored (`isUploaded`), or nobody wants it any more: it becomes an ordinary cached block, or goes. */
+  async unstage(block: Block, isUploaded: boolean): Promise<void> {
+    const key = blockKey(block.id, block.index)
+    const atime = this.#index.get(key)?.atime ?? this.#o.clock.now().sec
+    const isLinked = await this.#stage.remove(block)
+    if (isUploaded && isLinked && !this.#evictor.mustDrop) {
+      this.#index.add(block, { staged: false, atime, generation: this.#generation })
+      this.#evictor.keepWithin()
+    } else {
+      this.#index.delete(key)
+      this.#unlink(key, block)
+    }
+  }
+
+  /** What earlier runs and other clients have staged here, the oldest first; it is known from now on. */
+  async findStaged(): Promise<FoundStaged[]> {
+    const { clock, log, blockBytes } = this.#o
+    const startedMs = clock.monotonicMs()
+    const onInvalid = (path: string): void => log.warn(`Ignore invalid file in staging: ${path}`)
+    const found = await this.#stage.scan(clock.now().sec * 1000, blockBytes, onInvalid, () => this.#closed)
+    for (const { block } of found) this.#stage.adopt(block)
+    const bytes = found.reduce((sum, { block }) => sum + block.length, 0)
+    const tookMs = Math.round(clock.monotonicMs() - startedMs)
+    if (found.length > 0) {
+      log.info(`Found ${found.length} staging blocks (${bytes} bytes) in ${this.root} with ${tookMs}ms`)
+    }
+    return found.sort((a, b) => a.mtimeMs - b.mtimeMs)
+  }
+
+  /** Writes what waits, unless the disk hangs, then lets go of it. */
   async close(): Promise<void> {
     this.#closed = true
-    for (const timer of this.#timers) clearInterval(timer)
-    await this.#writer.drain()
+    clearInterval(this.#rescan)
+    this.#evictor.close()
+    await Promise.race([this.#writer.drain(), sleep(CLOSE_PATIENCE_MS, undefined, { ref: false })])
     this.#health.close()
     this.#files.close()
   }
 
-  #start(): void {
-    const { scanIntervalMs, expireMs } = this.#o
-    const every = (ms: number, work: () => void): void => {
-      this.#timers.push(setInterval(work, ms).unref())
-    }
-    let ticks = 0
-    every(SPACE_INTERVAL_MS, () => void this.#watchSpace(++ticks % LOCK_EVERY === 0))
-    if (expireMs > 0) every(Math.min(60_000, Math.max(1000, expireMs)), () => this.#expire())
-    if (scanIntervalMs >= 0) void this.#scan()
-    if (scanIntervalMs > 0) every(scanIntervalMs, () => void this.#scan())
-  }
-
-  /** Never more than the file system can give while keeping its free share. */
-  async #adjustCapacity(): Promise<void> {
-    const { log, freeSpaceRatio } = this.#o
-    const space = await this.#directory.space()
-    const percent = (free: number): string => `${((1 - free) * 100).toFixed(1)}%`
-    log.info(
-      `Disk cache (${this.#directory.root}): used ratio - [space ${percent(space.freeRatio)}, inode ${percent(space.freeInodeRatio)}]`,
-    )
-    const usableBytes = Math.floor(space.totalBytes * (1 - freeSpaceRatio))
-    if (usableBytes < this.#capacityBytes) {
-      log.info(`Adjusted cache capacity based on freeratio: from ${this.#capacityBytes} to ${usableBytes} bytes`)
-      this.#capacityBytes = usableBytes
-    }
-    const usableItems = Math.floor(space.totalInodes * (1 - freeSpaceRatio))
-    if (space.totalInodes > 0 && usableItems < this.#maxItems) {
-      log.info(`Adjusted max items based on freeratio: from ${this.#o.items} to ${usableItems} items`)
-      this.#maxItems = usableItems
-    }
-    this.#spaceShort = Math.min(space.freeRatio, space.freeInodeRatio) < freeSpaceRatio
-    if (this.#spaceShort) {
-      const free = (ratio: number): string => `${(ratio * 100).toFixed(0)}%`
-      log.warn(
-        `not enough space (${free(space.freeRatio)}) or inodes (${free(space.freeInodeRatio)}) for caching in ` +
-          `${this.#directory.root}: free ratio should be >= ${free(freeSpaceRatio)}`,
-      )
-    }
-  }
-
   async #readFile(block: Block, key: BlockKey, off: number, len: number): Promise<Buffer | null> {
-    const { clock, counters, verifyChecksum, log } = this.#o
+    const { clock, counters, log } = this.#o
+    const isStaged = this.#stage.has(key)
+    // After a power cut a staged file may hold anything, whatever the level.
+    const level = isStaged ? 'extend' : this.#o.verifyChecksum
+    const path = isStaged ? this.#stage.path(block) : this.#path(block)
     const startedMs = clock.monotonicMs()
     try {
-      const reading =
+      const bytes = await this.#health.run(() =>
         len === block.length && !this.#files.has(key)
-          ? readCacheFile(this.#path(block), len, verifyChecksum)
-          : this.#files.read(key, this.#path(block), block.length, file => file.read(off, len, verifyChecksum))
-      const bytes = await withinTime(reading)
+          ? readCacheFile(path, len, level)
+          : this.#files.read(key, path, block.length, file => file.read(off, len, level)),
+      )
       counters.readSeconds.observe((clock.monotonicMs() - startedMs) / 1000)
       const entry = this.#index.get(key)
       if (entry) this.#index.touch(entry, clock.now().sec)
       return bytes
     } catch (error) {
-      if (error instanceof CorruptCacheFile) {
-        log.warn(`remove partial cached block ${this.#path(block)}: ${error.message}`)
+      if (this.#stage.has(key)) log.error(`read staged block ${path}: ${causeText(error)}`)
+      else if (error instanceof CorruptCacheFile) {
+        log.warn(`remove partial cached block ${path}: ${error.message}`)
         this.remove(block)
       } else if (codeOf(error) === 'ENOENT') {
         this.#files.forget(key)
         this.#index.delete(key)
-      } else this.#complain(`read cached block ${this.#path(block)}`, error)
+      } else this.#complain(`read cached block ${path}`, error)
       return null
     }
   }
 
   #enqueue(block: Block, bytes: Buffer, release: (() => void) | null, forced: boolean): boolean {
     const key = blockKey(block.id, block.index)
-    if (this.#closed || !this.#health.usable || this.#writer.has(key) || this.#index.get(key)) return false
+    if (this.#closed || !this.#health.isUsable || this.#writer.has(key) || this.#index.get(key)) return false
     const crowded = !forced && this.#writer.isCrowded(block.length)
-    if (crowded || (this.#o.eviction === 'none' && this.#isFull())) {
+    if (crowded || this.#evictor.mustDrop) {
       this.#o.counters.drops.add(1)
       return false
     }
@@ -229,32 +298,36 @@ export class DiskCache implements SecondLevel {
     const path = this.#path(block)
     const options = { mode: this.#directory.fileMode, checksums: verifyChecksum !== 'none' }
     const startedMs = clock.monotonicMs()
+    const writing = writeCacheFile(path, bytes, options).catch(async error => {
+      if (codeOf(error) !== 'ENOENT') throw error
+      await this.#directory.makeRawParents(objectKey(block, this.#o.hashPrefix))
+      return await writeCacheFile(path, bytes, options)
+    })
     try {
-      const file = await writeCacheFile(path, bytes, options).catch(async error => {
-        if (codeOf(error) !== 'ENOENT') throw error
-        await this.#directory.makeParents(path)
-        return await writeCacheFile(path, bytes, options)
-      })
-      if (file) this.#files.adopt(blockKey(block.id, block.index), file)
+      this.#adopt(block, await this.#health.run(() => writing))
     } catch (error) {
       counters.drops.add(1)
       this.#complain(`cache block ${path}`, error)
-      if (codeOf(error) === 'ENOSPC') void this.#watchSpace(false)
+      if (codeOf(error) === 'ENOSPC') void this.#evictor.look(false)
+      await writing.catch(ignore) // given up or not, until then it looks at the bytes
       return
     }
+    this.#space.wrote(block.length)
     this.#index.add(block, { staged: false, atime: clock.now().sec, generation: this.#generation })
     counters.writes.add(1)
     counters.writeBytes.add(block.length)
     counters.writeSeconds.observe((clock.monotonicMs() - startedMs) / 1000)
-    if (this.#o.eviction !== 'none' && this.#isOverCapacity()) {
-      this.#makeRoom({ bytes: this.#capacityBytes, items: this.#maxItems })
-    }
+    this.#evictor.keepWithin()
+  }
+
+  #adopt(block: Block, file: CacheFile | null): void {
+    if (file) this.#files.adopt(blockKey(block.id, block.index), file)
   }
 
   async #scan(): Promise<void> {
     const generation = ++this.#generation
     const nowMs = this.#o.clock.now().sec * 1000
-    const found = ({ block, atime, staged }: { block: Block; atime: number; staged: boolean }): void => {
+    const found = ({ block, atime, staged }: FoundBlock): void => {
       const key = blockKey(block.id, block.index)
       const known = this.#index.get(key)
       if (known && known.staged === staged && known.length === block.length) {
@@ -266,29 +339,7 @@ export class DiskCache implements SecondLevel {
     if (this.#closed || generation !== this.#generation) return
     this.#index.deleteOlderThan(generation)
     this.#scanned = true
-    if (this.#o.eviction !== 'none' && this.#isOverCapacity()) {
-      this.#makeRoom({ bytes: this.#capacityBytes, items: this.#maxItems })
-    }
-  }
-
-  #isOverCapacity(): boolean {
-    return this.#index.usedBytes > this.#capacityBytes || this.#index.count > this.#maxItems
-  }
-  #isFull(): boolean {
-    return this.#spaceShort || this.#isOverCapacity()
-  }
-
-  /** Evicts until both limits are kept with a margin. */
-  #makeRoom(limit: { readonly bytes: number; readonly items: number }): void {
-    const goal = {
-      bytes: limit.bytes * KEPT_BYTES,
-      items: Math.floor(Math.min(limit.items, this.#index.count) * KEPT_ITEMS),
-    }
-    this.#drop(this.#index.evict(goal, this.#expiredBefore()))
-  }
-
-  #expire(): void {
-    this.#drop(this.#index.expire(this.#expiredBefore(), EXPIRY_SAMPLE))
+    this.#evictor.keepWithin()
   }
 
   #drop(entries: readonly IndexEntry[]): void {
@@ -296,54 +347,23 @@ export class DiskCache implements SecondLevel {
     for (const entry of entries) this.#unlink(entry.key, entry)
   }
 
-  #expiredBefore(): number {
-    return this.#o.expireMs > 0 ? this.#o.clock.now().sec - this.#o.expireMs / 1000 : Number.NEGATIVE_INFINITY
-  }
-
-  async #watchSpace(alsoLock: boolean): Promise<void> {
-    if (this.#watching) return
-    this.#watching = true
-    try {
-      const { freeRatio, freeInodeRatio, totalBytes, totalInodes } = await this.#directory.space()
-      const wanted = this.#o.freeSpaceRatio
-      this.#spaceShort = Math.min(freeRatio, freeInodeRatio) < wanted
-      if (this.#spaceShort && this.#o.eviction !== 'none' && !this.#closed) {
-        const { usedBytes, count } = this.#index
-        const missingBytes = (wanted - freeRatio) * totalBytes
-        const missingItems = (wanted - freeInodeRatio) * totalInodes
-        this.#makeRoom({
-          bytes: missingBytes > 0 ? Math.max(0, usedBytes - missingBytes) : this.#capacityBytes,
-          items: missingItems > 0 ? Math.max(0, count - missingItems) : this.#maxItems,
-        })
-      }
-      if (alsoLock) await this.#checkLock()
-    } catch (error) {
-      this.#complain(`look at the free space of ${this.#directory.root}`, error)
-    } finally {
-      this.#watching = false
-    }
-  }
-
-  async #checkLock(): Promise<void> {
-    const lost = !(await this.#directory.hasLock())
-    if (lost && !this.#lockLost)
-      this.#o.log.info(`lockfile ${this.#directory.root}.lock is lost, cache device maybe broken`)
-    this.#lockLost = lost
-  }
-
   /** 01 02 03 written, read and removed under `raw/probe/`. */
   async #probe(): Promise<void> {
-    const path = `${this.#directory.path('probe')}/00/0/0_0_3` // slice 0 has no blocks
+    const { directory, file } = this.#directory.probePaths(1 + Math.floor(this.#o.random() * 2 ** 31))
     const bytes = Buffer.from([1, 2, 3])
-    await this.#directory.makeParents(path)
-    await call<void>(done => fs.writeFile(path, bytes, { mode: this.#directory.fileMode }, done))
-    const back = await call<Buffer>(done => fs.readFile(path, done))
-    await call<void>(done => fs.rm(this.#directory.path('probe'), { recursive: true, force: true }, done))
-    if (!back.equals(bytes)) throw new Error('the probe came back with other bytes')
+    await call<string | undefined>(done => fs.mkdir(`${file}/..`, { recursive: true }, done))
+    await call<void>(done => fs.writeFile(file, bytes, { mode: this.#directory.fileMode }, done))
+    const back = await call<Buffer>(done => fs.readFile(file, done))
+    await call<void>(done => fs.rm(directory, { recursive: true, force: true }, done))
+    if (!back.equals(bytes)) throw Object.assign(new Error('the probe came back with other bytes'), { code: 'EIO' })
+  }
+
+  #removeProbes(): void {
+    fs.rm(this.#directory.probePaths(1).directory, { recursive: true, force: true }, ignore)
   }
 
   #path(block: Block): string {
-    return this.#directory.path(objectKey(block, this.#o.hashPrefix))
+    return this.#directory.rawPath(objectKey(block, this.#o.hashPrefix))
   }
 
   #unlink(key: BlockKey, block: Block): void {
@@ -351,27 +371,11 @@ export class DiskCache implements SecondLevel {
     fs.unlink(this.#path(block), ignore)
   }
 
-  /** Counts against the disk what a healthy disk does not do, and logs once in a while. */
+  /** Logs once in a while. */
   #complain(doing: string, error: unknown): void {
-    if (codeOf(error) === 'EIO' || codeOf(error) === 'ETIMEDOUT') this.#health.failed()
     const nowMs = this.#o.clock.monotonicMs()
     if (nowMs - this.#warnedMs < WARN_INTERVAL_MS) return
     this.#warnedMs = nowMs
     this.#o.log.warn(`${doing}: ${causeText(error)}`)
-  }
-}
-
-async function withinTime<T>(work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const timeout = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      work.catch(ignore)
-      reject(Object.assign(new Error(`no answer within ${MAX_IO_MS} ms`), { code: 'ETIMEDOUT' }))
-    }, MAX_IO_MS)
-  })
-  try {
-    return await Promise.race([work, timeout])
-  } finally {
-    clearTimeout(timer)
   }
 }

@@ -2,28 +2,55 @@
  *
  *      normal ── 3 errors within a minute ──► unstable ── 30 minutes without recovering ──► down
  *         ▲                                      │
- *         └── 60 probes within a minute, ────────┘
+ *         └── 60 operations within a minute, ────┘
  *             no error among them
  *
- *  While unstable, only the probe touches the disk; everything else is a miss. Errors are EIO and operations that take
- *  longer than 30 s; a full disk or a vanished file says nothing about its health. */
+ *  While unstable, a probe looks twice a second, and few operations at a time may still try. Errors are EIO and operations that
+ *  take longer than 30 s; a full disk or a vanished file says nothing about its health. A disk that is down stays so. */
 
+import { codeOf } from '../base/call.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 
 const MINUTE_MS = 60_000
 const ERRORS_TO_UNSTABLE = 3
-const PROBES_TO_NORMAL = 60
+const OPERATIONS_TO_NORMAL = 60
 const PROBE_INTERVAL_MS = 500
-const UNSTABLE_TO_DOWN_MS = 30 * MINUTE_MS
+const WATCH_INTERVAL_MS = 1000
 
-export interface DiskHealthOptions {
+export interface HealthLimits {
+  /** an operation that takes longer is given up, and is an error */
+  readonly maxIoMs: number
+  /** of the operations of a minute, at most so many per cent may have failed for the disk to be normal again */
+  readonly maxErrorPercent: number
+  readonly unstableToDownMs: number
+  /** operations at a time while it is unstable */
+  readonly unstableConcurrency: number
+}
+
+export const DEFAULT_HEALTH: HealthLimits = {
+  maxIoMs: 30_000,
+  maxErrorPercent: 0,
+  unstableToDownMs: 30 * MINUTE_MS,
+  unstableConcurrency: 10,
+}
+
+export interface DiskHealthOptions extends HealthLimits {
   /** for messages */
   readonly name: string
+  /** The state never changes: blocks that are staged there must not vanish with it. */
+  readonly isSteady: boolean
   readonly clock: Clock
   readonly log: Log
   /** Writes, reads and removes something small. */
   readonly probe: () => Promise<void>
+  /** It is normal again, or down. */
+  readonly onChange: (state: 'normal' | 'down') => void
+}
+
+interface Running {
+  readonly startedMs: number
+  readonly giveUp: () => void
 }
 
 export class DiskHealth {
@@ -33,6 +60,8 @@ export class DiskHealth {
   #windowStartMs = 0
   #errors = 0
   #successes = 0
+  readonly #running = new Set<Running>()
+  #watcher: NodeJS.Timeout | undefined
   #prober: NodeJS.Timeout | undefined
   #probing = false
 
@@ -40,21 +69,75 @@ export class DiskHealth {
     this.#o = options
   }
 
-  get usable(): boolean {
-    return this.#state === 'normal'
-  }
   get state(): 'normal' | 'unstable' | 'down' {
     return this.#state
   }
 
-  failed(): void {
+  /** May another operation try now? */
+  get isUsable(): boolean {
+    if (this.#state === 'normal') return true
+    return this.#state === 'unstable' && this.#running.size < this.#o.unstableConcurrency
+  }
+
+  /** Runs an operation on the disk and judges the disk by it. Rejects as the operation does, or with ETIMEDOUT while it goes on:
+   *  one interval for all of them, since a timer each would cost as much as a small read. */
+  run<T>(operation: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const running = {
+        startedMs: this.#o.clock.monotonicMs(),
+        giveUp: (): void => {
+          const { maxIoMs } = this.#o
+          this.#failed()
+          reject(Object.assign(new Error(`no answer within ${maxIoMs} ms`), { code: 'ETIMEDOUT' }))
+        },
+      }
+      this.#running.add(running)
+      this.#watcher ??= setInterval(() => this.#watch(), WATCH_INTERVAL_MS).unref()
+      operation().then(
+        value => {
+          if (this.#running.delete(running)) this.#succeeded()
+          resolve(value)
+        },
+        error => {
+          const inTime = this.#running.delete(running)
+          if (inTime && codeOf(error) === 'EIO') this.#failed()
+          reject(error)
+        },
+      )
+    })
+  }
+
+  close(): void {
+    clearInterval(this.#prober)
+    clearInterval(this.#watcher)
+    this.#watcher = undefined
+  }
+
+  #watch(): void {
+    const oldestMs = this.#o.clock.monotonicMs() - this.#o.maxIoMs
+    for (const running of this.#running) {
+      if (running.startedMs > oldestMs) break
+      this.#running.delete(running)
+      running.giveUp()
+    }
+    if (this.#running.size > 0) return
+    clearInterval(this.#watcher)
+    this.#watcher = undefined
+  }
+
+  #failed(): void {
     this.#rollWindow()
     this.#errors++
     if (this.#state === 'normal' && this.#errors >= ERRORS_TO_UNSTABLE) this.#become('unstable')
   }
 
-  close(): void {
-    clearInterval(this.#prober)
+  #succeeded(): void {
+    if (this.#state !== 'unstable') return
+    this.#rollWindow()
+    this.#successes++
+    const operations = this.#successes + this.#errors
+    const isCured = this.#errors * 100 <= this.#o.maxErrorPercent * operations
+    if (operations >= OPERATIONS_TO_NORMAL && isCured) this.#become('normal')
   }
 
   #rollWindow(): void {
@@ -66,30 +149,27 @@ export class DiskHealth {
   }
 
   #become(state: 'normal' | 'unstable' | 'down'): void {
+    if (this.#o.isSteady) return
     this.#o.log.warn(`disk cache ${this.#o.name} state change from ${this.#state} to ${state}`)
     this.#state = state
     this.#errors = 0
     this.#successes = 0
     this.#windowStartMs = this.#o.clock.monotonicMs()
     clearInterval(this.#prober)
-    if (state !== 'unstable') return
+    if (state !== 'unstable') {
+      this.#o.onChange(state)
+      return
+    }
     this.#unstableSinceMs = this.#windowStartMs
     this.#prober = setInterval(() => void this.#probe(), PROBE_INTERVAL_MS).unref()
   }
 
   async #probe(): Promise<void> {
-    if (this.#o.clock.monotonicMs() - this.#unstableSinceMs > UNSTABLE_TO_DOWN_MS) return this.#become('down')
-    if (this.#probing) return
+    if (this.#o.clock.monotonicMs() - this.#unstableSinceMs > this.#o.unstableToDownMs) this.#become('down')
+    if (this.#probing || this.#state !== 'unstable') return
     this.#probing = true
-    try {
-      await this.#o.probe()
-      this.#rollWindow()
-      this.#successes++
-      if (this.#errors === 0 && this.#successes >= PROBES_TO_NORMAL) this.#become('normal')
-    } catch {
-      this.failed()
-    } finally {
-      this.#probing = false
-    }
+    // Whatever went wrong is counted where it ran.
+    await this.run(this.#o.probe).catch(() => {})
+    this.#probing = false
   }
 }

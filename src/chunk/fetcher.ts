@@ -20,9 +20,14 @@ export interface SecondLevel {
   read(block: Block, off: number, len: number): Maybe<Buffer | null>
   /** Keeps a frozen block, or drops it where many wait already. `forced`: never drops for that reason. */
   offer(block: Block, bytes: Buffer, forced: boolean): void
-  /** What forced offers wait for before the next one: undefined, or a promise. */
-  room(): Promise<void> | undefined
+  /** What whoever offered this block by force waits for before the next one: undefined, or a promise. */
+  room(block: Block): Promise<void> | undefined
+  /** Where the block is kept, for people; null where it is not. */
+  find(block: Block): Maybe<string | null>
 }
+
+/** Why a whole block is fetched: it was asked for, it will likely be, or only the cache shall have it. */
+type Purpose = 'read' | 'prefetch' | 'warm'
 
 export interface FetcherOptions {
   readonly blockBytes: number
@@ -31,8 +36,8 @@ export interface FetcherOptions {
   readonly disk: SecondLevel | null
   /** `--cache-size` above 0: worth fetching more than was asked for */
   readonly caching: boolean
-  /** `--cache-dir memory`: what is found in memory is a hit of the cache */
-  readonly memoryIsCache: boolean
+  /** `--cache-dir memory`, or no directory is left: what is found in memory is a hit of the cache */
+  readonly memoryIsCache: () => boolean
   /** keep only blocks shorter than `blockBytes`, and those that small reads ask for */
   readonly partialOnly: boolean
   /** workers that fetch whole blocks after a range read; 0 = none */
@@ -65,7 +70,7 @@ export class Fetcher {
       const cached = memory.get(blockKey(slice.id, index), length)
       if (cached) {
         pieces.push(cached.subarray(inBlock, inBlock + count))
-        if (memoryIsCache) counters.hit(count)
+        if (memoryIsCache()) counters.hit(count)
       } else {
         complete = false
         pieces.push(this.#fetch({ id: slice.id, index, length }, inBlock, count))
@@ -83,12 +88,25 @@ export class Fetcher {
     for (let index = Math.floor(off / blockBytes); index * blockBytes < end; index++) {
       const key = blockKey(slice.id, index)
       if (memory.has(key) || this.#flights.has(key)) continue
-      this.#whole({ id: slice.id, index, length: blockLength(slice.size, index, blockBytes) }, key, false).catch(
-        () => {},
-      )
+      const block = { id: slice.id, index, length: blockLength(slice.size, index, blockBytes) }
+      this.#whole(block, key, 'read').catch(() => {})
       started = true
     }
     return started
+  }
+
+  /** Where the block is cached, for people; null where it is not. */
+  find(block: Block): Maybe<string | null> {
+    const { memory, memoryIsCache, disk } = this.#o
+    if (memoryIsCache() && memory.has(blockKey(block.id, block.index))) return 'memory'
+    return disk?.find(block) ?? null
+  }
+
+  /** Fetches the block into the cache if it is not there. Rejects as a read does. */
+  async warm(block: Block): Promise<void> {
+    if ((await this.find(block)) !== null) return
+    await this.#whole(block, blockKey(block.id, block.index), 'warm')
+    await this.#o.disk?.room(block)
   }
 
   async #fetch(block: Block, off: number, len: number): Promise<Buffer> {
@@ -97,7 +115,7 @@ export class Fetcher {
       const part = await this.#part(block, key, off, len)
       if (part) return part
     }
-    const whole = await this.#whole(block, key, false)
+    const whole = await this.#whole(block, key, 'read')
     return whole.subarray(off, off + len)
   }
 
@@ -120,17 +138,17 @@ export class Fetcher {
     }
   }
 
-  #whole(block: Block, key: BlockKey, forced: boolean): Promise<Buffer> {
+  #whole(block: Block, key: BlockKey, purpose: Purpose): Promise<Buffer> {
     let flight = this.#flights.get(key)
     if (flight === undefined) {
-      flight = this.#load(block, key, forced).finally(() => this.#flights.delete(key))
+      flight = this.#load(block, key, purpose).finally(() => this.#flights.delete(key))
       this.#flights.set(key, flight)
     }
     return flight
   }
 
-  async #load(block: Block, key: BlockKey, forced: boolean): Promise<Buffer> {
-    const { blockBytes, memory, disk, objects, counters, partialOnly } = this.#o
+  async #load(block: Block, key: BlockKey, purpose: Purpose): Promise<Buffer> {
+    const { blockBytes, memory, memoryIsCache, disk, objects, counters, partialOnly } = this.#o
     const cached = disk && (await disk.read(block, 0, block.length))
     if (cached) {
       counters.hit(block.length)
@@ -139,7 +157,8 @@ export class Fetcher {
     }
     const bytes = await objects.get(block)
     counters.miss(block.length)
-    memory.put(key, bytes)
+    if (purpose !== 'warm' || memoryIsCache()) memory.put(key, bytes)
+    const forced = purpose !== 'read'
     if (forced || !partialOnly || block.length < blockBytes) disk?.offer(block, bytes, forced)
     return bytes
   }
@@ -158,8 +177,8 @@ export class Fetcher {
       if (next === undefined) break
       const [key, block] = next
       this.#prefetchQueue.delete(key)
-      await this.#whole(block, key, true).catch(() => {}) // a prefetch that fails is repeated by the read
-      await this.#o.disk?.room()
+      await this.#whole(block, key, 'prefetch').catch(() => {}) // a prefetch that fails is repeated by the read
+      await this.#o.disk?.room(block)
     }
     this.#prefetching--
   }

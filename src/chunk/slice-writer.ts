@@ -9,15 +9,23 @@
 
 import { assert } from '../base/assert.ts'
 import { Fault } from '../base/fault.ts'
-import type { BlockObjects } from './block-objects.ts'
+import type { PutHooks } from './block-objects.ts'
 import type { WriteBuffers } from './buffers.ts'
 import type { SliceName, SliceWriter } from './chunk-store.ts'
 import { type Block, MAX_SLICE_BYTES } from './keys.ts'
 
+/** Where finished blocks go: into objects, or into the staging directory first. */
+export interface BlockSink {
+  /** Resolves when the block survives this process. */
+  put(block: Block, bytes: Buffer, hooks: PutHooks): Promise<void>
+  /** A block that is not there is success. */
+  delete(block: Block): Promise<void>
+}
+
 export interface SliceWriterOptions {
   readonly buffers: WriteBuffers
-  readonly objects: BlockObjects
-  /** A block was stored: the cache may borrow its bytes, and calls `release` when it is done with them. */
+  readonly sink: BlockSink
+  /** A block was stored (staged ones are cached already): the cache may borrow its bytes, and calls `release` when it is done with them. */
   readonly onStored: (block: Block, bytes: Buffer, release: () => void) => void
 }
 
@@ -141,7 +149,7 @@ export class BlockSliceWriter implements SliceWriter {
       else giveBack()
     }
     try {
-      await this.#o.objects.put(block, bytes, { stop: () => this.#failure !== undefined, release })
+      await this.#o.sink.put(block, bytes, { stop: () => this.#failure !== undefined, release })
     } catch (error) {
       this.#failure ??= new Fault(`store block ${block.index} of slice ${block.id}`, { cause: error })
     }
@@ -159,6 +167,6 @@ export class BlockSliceWriter implements SliceWriter {
     for (const buffer of this.#buffers.values()) this.#o.buffers.release(buffer)
     this.#buffers.clear()
     await Promise.all(this.#uploads)
-    for (const block of this.#attempted) await this.#o.objects.delete(block).catch(() => {})
+    for (const block of this.#attempted) await this.#o.sink.delete(block).catch(() => {})
   }
 }

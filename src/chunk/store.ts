@@ -4,8 +4,7 @@ import { totalmem } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
-import { EINVAL } from '../base/errno.ts'
-import { Fault } from '../base/fault.ts'
+import { causeText } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import type { Maybe } from '../base/maybe.ts'
 import type { Metrics } from '../base/metrics.ts'
@@ -15,16 +14,19 @@ import { BlockCache } from './block-cache.ts'
 import { BlockObjects } from './block-objects.ts'
 import { WriteBuffers } from './buffers.ts'
 import { CacheCounters } from './cache-counters.ts'
+import { CacheSet } from './cache-set.ts'
 import type { ChunkStore, SliceName, SliceWriter } from './chunk-store.ts'
 import { type Compression, openCodec } from './codec.ts'
-import { DiskCache } from './disk-cache.ts'
+import { DEFAULT_HEALTH, type HealthLimits } from './disk-health.ts'
 import { Fetcher } from './fetcher.ts'
 import { IdleMemory } from './idle-memory.ts'
 import { type Block, blockKey, blocksOf, checkSlice } from './keys.ts'
 import { BlockSliceWriter } from './slice-writer.ts'
+import { Slots } from './slots.ts'
+import { WriteBack, type WritebackOptions } from './write-back.ts'
 
 export interface CacheOptions {
-  /** one directory, or `memory` */
+  /** one directory or several (`a:b:c`, with wildcards), or `memory` */
   readonly dir: string
   /** of the volume: names the directory below `dir` */
   readonly uuid: string
@@ -43,6 +45,8 @@ export interface CacheOptions {
   readonly scanIntervalMs: number
   /** 0 = never */
   readonly expireMs: number
+  /** when a disk is taken for sick; absent: as usual */
+  readonly health?: HealthLimits
 }
 
 export interface ChunkOptions {
@@ -57,6 +61,8 @@ export interface ChunkOptions {
   readonly putTimeoutMs: number
   readonly ioRetries: number
   readonly cache: CacheOptions
+  /** absent: blocks go straight to the store, and what earlier runs have staged is uploaded */
+  readonly writeback?: WritebackOptions
   readonly prefetch: number
   readonly clock: Clock
   readonly random: () => number
@@ -78,28 +84,46 @@ const READ_SHARE = 0.8
 const IDLE_MS = 4000
 /** of `--buffer-size`, for blocks that wait to be written to the disk cache */
 const QUEUE_SHARE = 0.2
+/** of `--buffer-size`, for blocks that are warmed up */
+const WARM_SHARE = 0.5
 /** of the machine's memory, at most, for `--cache-dir memory` */
 const MEMORY_SHARE = 0.5
 const MEMORY = 'memory'
+/** where no directory is left */
+const FALLBACK_BYTES = 100 << 20
+const NO_WRITEBACK: WritebackOptions = {
+  isOn: false,
+  thresholdBytes: 0,
+  uploadDelayMs: 0,
+  uploadHours: null,
+  maxStageWrites: 0,
+  readOnly: false,
+}
 
 export async function openChunks(options: ChunkOptions): Promise<ChunkStore> {
   const codec = await openCodec(options.compression)
   const counters = new CacheCounters(options.metrics)
-  const disk = await openDiskCache(options, counters)
-  return new Chunks(options, new BlockObjects({ ...options, codec, pause: options.pause ?? sleep }), disk, counters)
+  const objects = new BlockObjects({ ...options, codec, pause: options.pause ?? sleep })
+  return new Chunks(options, objects, await openCaches(options, counters), counters)
 }
 
-async function openDiskCache(options: ChunkOptions, counters: CacheCounters): Promise<DiskCache | null> {
-  const { cache } = options
+async function openCaches(options: ChunkOptions, counters: CacheCounters): Promise<CacheSet | null> {
+  const { cache, writeback, blockBytes, clock, random, log, hashPrefix } = options
   if (cache.sizeBytes <= 0 || cache.dir === MEMORY) return null
-  if (/[:,*?[]/.test(cache.dir)) {
-    throw new Fault(`cache directory ${cache.dir}: several directories and wildcards are not supported yet`, {
-      errno: EINVAL,
-    })
-  }
-  const { clock, random, log, hashPrefix } = options
-  const queueBytes = options.bufferBytes * QUEUE_SHARE
-  return DiskCache.open({ ...cache, queueBytes, hashPrefix, clock, random, log, counters })
+  const caches = await CacheSet.open({
+    ...cache,
+    health: cache.health ?? DEFAULT_HEALTH,
+    staging: writeback?.isOn ?? false,
+    queueBytes: options.bufferBytes * QUEUE_SHARE,
+    blockBytes,
+    hashPrefix,
+    clock,
+    random,
+    log,
+    counters,
+  })
+  if (caches === null) log.warn(`no directory matches ${cache.dir}: cache store is empty, use memory cache`)
+  return caches
 }
 
 class Chunks implements ChunkStore {
@@ -108,15 +132,14 @@ class Chunks implements ChunkStore {
   readonly #objects: BlockObjects
   readonly #buffers: WriteBuffers
   readonly #memory: BlockCache
-  readonly #disk: DiskCache | null
+  readonly #disk: CacheSet | null
+  readonly #writeBack: WriteBack | null
   readonly #fetcher: Fetcher
+  readonly #warming: Slots
   readonly #idle: IdleMemory
 
-  constructor(options: ChunkOptions, objects: BlockObjects, disk: DiskCache | null, counters: CacheCounters) {
+  constructor(options: ChunkOptions, objects: BlockObjects, disk: CacheSet | null, counters: CacheCounters) {
     const { blockBytes, bufferBytes, cache } = options
-    const caching = cache.sizeBytes > 0
-    const inMemory = caching && disk === null
-    const memoryBytes = inMemory ? Math.min(cache.sizeBytes, totalmem() * MEMORY_SHARE) : 0
     this.blockBytes = blockBytes
     this.#cache = cache
     this.#objects = objects
@@ -126,22 +149,39 @@ class Chunks implements ChunkStore {
     this.#memory = new BlockCache({
       budgetBytes: () => {
         const readBytes = Math.min(bufferBytes * READ_SHARE, bufferBytes - this.#buffers.usedBytes)
-        return memoryBytes + Math.max(2 * blockBytes, readBytes)
+        return this.#memoryCacheBytes + Math.max(2 * blockBytes, readBytes)
       },
-      idleMs: inMemory ? cache.expireMs || Number.POSITIVE_INFINITY : IDLE_MS,
+      idleMs: () => (this.#memoryCacheBytes > 0 ? cache.expireMs || Number.POSITIVE_INFINITY : IDLE_MS),
     })
+    this.#writeBack = disk && this.#openWriteBack(options, disk)
     this.#fetcher = new Fetcher({
       blockBytes,
       objects,
       memory: this.#memory,
       disk,
-      caching,
-      memoryIsCache: inMemory,
+      caching: cache.sizeBytes > 0,
+      memoryIsCache: () => this.#memoryCacheBytes > 0,
       partialOnly: cache.partialOnly,
-      prefetch: caching ? options.prefetch : 0,
+      prefetch: cache.sizeBytes > 0 ? options.prefetch : 0,
       counters,
     })
-    this.#registerGauges(options.metrics, memoryBytes)
+    this.#warming = new Slots(Math.floor((bufferBytes * WARM_SHARE) / blockBytes))
+    this.#registerGauges(options.metrics)
+  }
+
+  #openWriteBack(options: ChunkOptions, caches: CacheSet): WriteBack {
+    const parts = { ...options, objects: this.#objects, caches, bufferBytes: options.bufferBytes * QUEUE_SHARE }
+    const writeBack = new WriteBack({ ...parts, ...(options.writeback ?? NO_WRITEBACK) })
+    writeBack.recover().catch(error => options.log.error(`look for staging blocks: ${causeText(error)}`))
+    return writeBack
+  }
+
+  /** So much of the memory is the cache: `--cache-dir memory`, or no directory is left. */
+  get #memoryCacheBytes(): number {
+    const { sizeBytes, dir } = this.#cache
+    if (sizeBytes <= 0) return 0
+    if (dir === MEMORY) return Math.min(sizeBytes, totalmem() * MEMORY_SHARE)
+    return this.#disk === null || this.#disk.isEmpty ? FALLBACK_BYTES : 0
   }
 
   read(slice: SliceName, off: number, len: number): Maybe<Buffer[]> {
@@ -156,11 +196,11 @@ class Chunks implements ChunkStore {
     return this.#fetcher.prefetch(slice, off, len)
   }
 
-  newWriter(): SliceWriter {
+  newWriter(options?: { readonly direct: boolean }): SliceWriter {
     this.#idle.touch()
     return new BlockSliceWriter({
       buffers: this.#buffers,
-      objects: this.#objects,
+      sink: options?.direct ? this.#objects : this.#sink,
       onStored: (block, bytes, release) => this.#keepStored(block, bytes, release),
     })
   }
@@ -173,9 +213,8 @@ class Chunks implements ChunkStore {
     checkSlice(slice)
     let failure: unknown
     for (const block of blocksOf(slice, this.blockBytes)) {
-      this.#memory.delete(blockKey(block.id, block.index))
-      this.#disk?.remove(block)
-      await this.#objects.delete(block).catch(error => {
+      this.#forgetCached(block)
+      await this.#sink.delete(block).catch(error => {
         failure = error
       })
     }
@@ -183,7 +222,30 @@ class Chunks implements ChunkStore {
   }
 
   async sync(slices: readonly SliceName[]): Promise<void> {
-    await this.#objects.sync(slices.flatMap(slice => blocksOf(slice, this.blockBytes)))
+    await this.#sink.sync(slices.flatMap(slice => blocksOf(slice, this.blockBytes)))
+  }
+
+  async warm(slice: SliceName): Promise<void> {
+    this.#idle.touch()
+    if (this.#cache.sizeBytes <= 0) return
+    await Promise.all(
+      blocksOf(slice, this.blockBytes).map(async block => {
+        await this.#warming.enter()
+        await this.#fetcher.warm(block).finally(() => this.#warming.leave())
+      }),
+    )
+  }
+
+  evict(slice: SliceName): void {
+    for (const block of blocksOf(slice, this.blockBytes)) this.#forgetCached(block)
+  }
+
+  async places(slice: SliceName): Promise<{ place: string | null; bytes: number }[]> {
+    const found: { place: string | null; bytes: number }[] = []
+    for (const block of blocksOf(slice, this.blockBytes)) {
+      found.push({ place: await this.#fetcher.find(block), bytes: block.length })
+    }
+    return found
   }
 
   keys(slice: SliceName): { key: string; size: number }[] {
@@ -192,9 +254,19 @@ class Chunks implements ChunkStore {
 
   async close(): Promise<void> {
     this.#idle.close()
+    await this.#writeBack?.close()
     await this.#disk?.close()
     this.#buffers.close()
     this.#memory.clear()
+  }
+
+  get #sink(): BlockObjects | WriteBack {
+    return this.#writeBack ?? this.#objects
+  }
+
+  #forgetCached(block: Block): void {
+    this.#memory.delete(blockKey(block.id, block.index))
+    this.#disk?.remove(block)
   }
 
   /** After an upload: small blocks are likely read soon, whole ones are many and in the kernel's cache anyway. */
@@ -208,16 +280,16 @@ class Chunks implements ChunkStore {
     release()
   }
 
-  /** `cacheBytes`: how much of what is in memory counts as the cache (`--cache-dir memory`); the rest are read buffers. */
-  #registerGauges(metrics: Metrics, cacheBytes: number): void {
+  #registerGauges(metrics: Metrics): void {
     const [memory, disk] = [this.#memory, this.#disk]
-    const cached = (): number => Math.min(memory.bytes, cacheBytes)
+    const cached = (): number => Math.min(memory.bytes, this.#memoryCacheBytes)
     const read = (): number => memory.bytes - cached()
+    const blocks = (): number => (disk?.blocks ?? 0) + (this.#memoryCacheBytes > 0 ? memory.count : 0)
     const gauge = (name: string, help: string, look: () => number): void => metrics.gauge(name, help, look)
     gauge('used_buffer_size_bytes', 'size of currently used buffer.', () => this.#buffers.usedBytes + read())
     gauge('used_read_buffer_size_bytes', 'size of currently used buffer for read', read)
     gauge('store_cache_size_bytes', 'size of store cache.', () => cached() + (disk?.queuedBytes ?? 0))
-    gauge('blockcache_blocks', 'number of cached blocks', () => disk?.blocks ?? (cacheBytes > 0 ? memory.count : 0))
-    gauge('blockcache_bytes', 'number of cached bytes', () => disk?.bytes ?? cached())
+    gauge('blockcache_blocks', 'number of cached blocks', blocks)
+    gauge('blockcache_bytes', 'number of cached bytes', () => (disk?.bytes ?? 0) + cached())
   }
 }

@@ -1,6 +1,7 @@
 /** The document `.config` of a mount (spec cli section 14): other tools read it, and so does our own `umount`. Durations are
  *  nanoseconds, secrets are removed. */
 
+import { splitCacheDirs } from '../chunk/cache-paths.ts'
 import { MAX_BACKGROUND } from '../fuse/serve.ts'
 import type { MetaClient } from '../meta/client.ts'
 import { secretsRemoved, tidyFormat } from '../meta/model/format.ts'
@@ -12,7 +13,7 @@ const NS_PER_MS = 1e6
 const NO_UMASK = 65535
 
 export function mountConfig(settings: MountSettings, meta: MetaClient, metricsAddress: string): object {
-  const { cache, chunk, vfs, fuse } = settings
+  const { cache, writeback, chunk, vfs, fuse } = settings
   const seconds = (s: number): number => s * 1e9
   return {
     Meta: {
@@ -37,7 +38,7 @@ export function mountConfig(settings: MountSettings, meta: MetaClient, metricsAd
     },
     Format: tidyFormat(secretsRemoved(meta.format)),
     Chunk: {
-      CacheDir: cache.dir === 'memory' ? 'memory' : `${cache.dir}/${meta.format.UUID}`,
+      CacheDir: cacheDirs(cache.dir, meta.format.UUID),
       CacheMode: cache.mode,
       CacheSize: cache.sizeBytes,
       CacheItems: cache.items,
@@ -53,7 +54,11 @@ export function mountConfig(settings: MountSettings, meta: MetaClient, metricsAd
       MaxRetries: vfs.ioRetries,
       UploadLimit: bytesPerSecond(settings.limits.uploadMbps || meta.format.UploadLimit),
       DownloadLimit: bytesPerSecond(settings.limits.downloadMbps || meta.format.DownloadLimit),
-      Writeback: false,
+      Writeback: writeback.isOn,
+      WritebackThresholdSize: writeback.thresholdBytes,
+      UploadDelay: writeback.uploadDelayMs * NS_PER_MS,
+      UploadHours: writeback.uploadHours ? `${writeback.uploadHours.from}-${writeback.uploadHours.to}` : '',
+      MaxStageWrite: writeback.maxStageWrites,
       HashPrefix: meta.format.HashPrefix === true,
       BlockSize: meta.format.BlockSize * 1024,
       GetTimeout: chunk.getTimeoutMs * NS_PER_MS,
@@ -102,6 +107,15 @@ export function mountConfig(settings: MountSettings, meta: MetaClient, metricsAd
     },
     Mountpoint: settings.mountPoint,
   }
+}
+
+/** Below each directory those of the volume, as they were typed. */
+function cacheDirs(text: string, uuid: string): string {
+  if (text === 'memory') return text
+  const separator = text.includes(':') ? ':' : ','
+  return splitCacheDirs(text)
+    .map(dir => `${dir}/${uuid}`)
+    .join(separator)
 }
 
 const bytesPerSecond = (mbps: number | undefined): number => ((mbps ?? 0) * 1e6) / 8

@@ -1,11 +1,11 @@
 /** From the flags of `mount` to what the rooms want to know. The result is plain data: the background process gets it as JSON
  *  over a channel, so that no secret stands in its argv. */
 
-import { homedir } from 'node:os'
-import { resolve } from 'node:path'
 import type { CacheOptions } from '../chunk/store.ts'
+import type { WritebackOptions } from '../chunk/write-back.ts'
 import type { MetaConfig } from '../meta/client.ts'
 import type { Identity, VfsConfig } from '../vfs/config.ts'
+import { cacheSettings, writebackSettings } from './cache-settings.ts'
 import { CommandError } from './exit.ts'
 import type { Options } from './flags.ts'
 import { bytesText } from './humanize.ts'
@@ -24,6 +24,7 @@ export interface MountSettings {
     readonly maxReadaheadBytes: number | null
   }
   readonly cache: Omit<CacheOptions, 'uuid'>
+  readonly writeback: WritebackOptions
   readonly chunk: {
     readonly maxUploads: number
     readonly maxDownloads: number
@@ -84,18 +85,9 @@ export function mountSettings(
   const { url, path } = parseMetaUrl(metaUrl)
   const o = splitFuseOptions(options.string('o'))
   const readOnly = options.bool('read-only') || o.readOnly
-  const isOneOf = <T extends string>(flag: string, values: readonly T[]): T => {
-    const value = options.string(flag)
-    if (!(values as readonly string[]).includes(value)) {
-      throw new CommandError(`Invalid value "${value}" for "${flag}": must be one of ${values.join(', ')}`)
-    }
-    return value as T
-  }
   warnOfBackups(options, readOnly, warn)
   if (options.number('max-deletes') === 0) warn('--max-deletes 0: this client deletes no objects')
-  const ratio = options.number('free-space-ratio')
-  if (!(ratio >= 0 && ratio < 1))
-    throw new CommandError(`Invalid value "${ratio}" for "free-space-ratio": must be below 1`)
+  const cache = cacheSettings(options, warn)
   const bufferBytes = options.number('buffer-size')
   if (bufferBytes < 8 << 20)
     throw new CommandError(`--buffer-size ${bytesText(bufferBytes)} is too small: 8M is the least`)
@@ -145,19 +137,8 @@ export function mountSettings(
       atimeMode,
       readOnly,
     },
-    cache: {
-      dir: cacheDirOf(options),
-      sizeBytes: options.number('cache-size'),
-      items: options.number('cache-items'),
-      freeSpaceRatio: ratio,
-      mode: options.number('cache-mode'),
-      partialOnly: options.bool('cache-partial-only'),
-      largeWrite: options.bool('cache-large-write'),
-      verifyChecksum: isOneOf('verify-cache-checksum', ['none', 'full', 'shrink', 'extend']),
-      eviction: isOneOf('cache-eviction', ['none', '2-random', 'lru']),
-      scanIntervalMs: options.number('cache-scan-interval'),
-      expireMs: options.number('cache-expire'),
-    },
+    cache,
+    writeback: writebackSettings(options, cache, readOnly, warn),
     chunk: {
       maxUploads: atLeastOne(options, 'max-uploads'),
       maxDownloads: atLeastOne(options, 'max-downloads'),
@@ -260,12 +241,6 @@ function atimeModeOf(text: string, warn: (message: string) => void): 'noatime' |
 function fuseIoOf(options: Options): number {
   const bytes = options.number('max-fuse-io')
   return Math.max(PAGE, Math.floor(Math.min(bytes, LARGEST_FUSE_IO) / PAGE) * PAGE)
-}
-
-function cacheDirOf(options: Options): string {
-  const text =
-    options.string('cache-dir') || (process.getuid?.() === 0 ? '/var/jfsCache' : `${homedir()}/.juicefs/cache`)
-  return text === 'memory' || /[:,]/.test(text) ? text : resolve(text)
 }
 
 function atLeastOne(options: Options, flag: string): number {

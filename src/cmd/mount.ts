@@ -13,6 +13,7 @@ import { closeSync, openSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { splitCacheDirs } from '../chunk/cache-paths.ts'
 import { unmountFuse } from '../fuse/unmount.ts'
 import { CommandError, messageOf } from './exit.ts'
 import type { Options } from './flags.ts'
@@ -72,7 +73,7 @@ const logFileOf = (options: Options): string =>
 function refuseInside({ mountPoint, metaPath, cache }: MountSettings, logFile: string | null): void {
   const places: (readonly [what: string, path: string])[] = []
   if (metaPath !== null) places.push(['metadata database', metaPath])
-  if (cache.dir !== 'memory') places.push(['cache directory', cache.dir])
+  if (cache.dir !== 'memory') for (const dir of splitCacheDirs(cache.dir)) places.push(['cache directory', dir])
   if (logFile !== null) places.push(['log file', logFile])
   for (const [what, path] of places) {
     if (isInside(path, mountPoint))

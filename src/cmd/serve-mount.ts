@@ -103,6 +103,7 @@ export async function startMount(
       ioRetries: settings.vfs.ioRetries,
       ...settings.chunk,
       cache: { ...settings.cache, uuid: format.UUID },
+      writeback: settings.writeback,
       clock,
       random,
       log,

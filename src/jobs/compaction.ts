@@ -127,7 +127,7 @@ export class Compaction {
   }
 
   async #store(id: number, view: readonly SliceRecord[], size: number): Promise<SliceName> {
-    const writer = this.#chunks.newWriter()
+    const writer = this.#chunks.newWriter({ direct: true })
     writer.setId(id)
     try {
       for (const segment of view) await this.#copy(writer, segment)

@@ -28,7 +28,7 @@ describe('memory of an idle client', () => {
 })
 
 describe('blocks in memory', () => {
-  const cacheOf = (bytes: number): BlockCache => new BlockCache({ budgetBytes: () => bytes, idleMs: 4000 })
+  const cacheOf = (bytes: number): BlockCache => new BlockCache({ budgetBytes: () => bytes, idleMs: () => 4000 })
 
   it('the least recently read block makes room', () => {
     const cache = cacheOf(300)

@@ -66,10 +66,10 @@ describe('flags', () => {
   const check = (flags: readonly Flag[], name: string, text: string) => () => checkFlags(flags, new Map([[name, text]]))
 
   it('that are not built are refused by name, unless they ask for nothing', () => {
-    assert.throws(check(MOUNT_FLAGS, 'writeback', 'true'), /--writeback is not supported yet/)
+    assert.throws(check(MOUNT_FLAGS, 'backup-skip-trash', 'true'), /--backup-skip-trash is not supported yet/)
     assert.throws(check(MOUNT_FLAGS, 'open-cache', '1'), /--open-cache is not supported yet/)
     for (const [name, text] of [
-      ['writeback', 'false'],
+      ['backup-skip-trash', 'false'],
       ['open-cache', '0s'],
     ] as const) {
       assert.doesNotThrow(check(MOUNT_FLAGS, name, text), name)

@@ -176,8 +176,8 @@ function tracedChunks(chunks: ChunkStore, trace: string[]): ChunkStore {
       trace.push(`prefetch ${slice.id} ${off}+${len}`)
       return chunks.prefetch(slice, off, len)
     },
-    newWriter() {
-      const writer = chunks.newWriter()
+    newWriter(options) {
+      const writer = chunks.newWriter(options)
       return {
         get length() {
           return writer.length
@@ -202,6 +202,9 @@ function tracedChunks(chunks: ChunkStore, trace: string[]): ChunkStore {
       trace.push(`chunks.sync ${slices.length}`)
       return chunks.sync(slices)
     },
+    warm: slice => chunks.warm(slice),
+    evict: slice => chunks.evict(slice),
+    places: slice => chunks.places(slice),
     keys: slice => chunks.keys(slice),
     close: () => chunks.close(),
   }
