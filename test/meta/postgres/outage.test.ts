@@ -9,7 +9,7 @@ import { NO_INO, ROOT_INO } from '../../../src/base/ino.ts'
 import type { PostgresEngine } from '../../../src/meta/engine/postgres/engine.ts'
 import { type Change, chunk, counter, dentry, node } from '../../../src/meta/facts.ts'
 import { encodeRecords } from '../../../src/meta/model/slice.ts'
-import { BreakingProxy } from '../../servers/breaking-proxy.ts'
+import { TcpProxy } from '../../servers/proxy.ts'
 import { file, guard, inoOf, postgresSkip, read, TestServer, write } from './harness.ts'
 
 const soon = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
@@ -17,19 +17,19 @@ const record = (id: number) => encodeRecords([{ pos: 0, id, size: 100, off: 0, l
 
 describe('when the PostgreSQL server goes away', { skip: postgresSkip }, () => {
   const test = new TestServer()
-  let proxy: BreakingProxy
+  let proxy: TcpProxy
   let database: string
   let engine: PostgresEngine
   let nextIno = 100
   before(async () => {
     ;({ database } = await test.volume())
-    proxy = await BreakingProxy.start(() => ({ host: '127.0.0.1', port: test.server.port }))
+    proxy = await TcpProxy.start(test.server.port)
     engine = await through(proxy)
   })
   after(() => proxy?.stop())
 
   /** One connection, so that the test knows which one it breaks. */
-  const through = (to: BreakingProxy, patienceMs = 10_000): Promise<PostgresEngine> => {
+  const through = (to: TcpProxy, patienceMs = 10_000): Promise<PostgresEngine> => {
     const url = test.server.url(database, '&max_open_conns=1').replace(/127.0.0.1:\d+/, `127.0.0.1:${to.port}`)
     return test.open('', { url, patienceMs })
   }
@@ -47,7 +47,7 @@ describe('when the PostgreSQL server goes away', { skip: postgresSkip }, () => {
   /** Breaks the connection once, at the next request. */
   const onNextRequest = (verdict: 'cut' | 'drop'): void => {
     proxy.onRequest = () => {
-      proxy.release()
+      proxy.heal()
       return verdict
     }
   }

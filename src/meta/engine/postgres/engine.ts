@@ -233,6 +233,7 @@ export class PostgresEngine implements Engine {
     changes: readonly Change[],
   ): Promise<{ answers: readonly Answer[] } | { found: readonly (number | undefined)[] } | null> {
     if (statements.length === 0) return { answers: [] }
+    const deadlineMs = performance.now() + this.#patienceMs
     for (let attempt = 0; ; attempt++) {
       try {
         return { answers: await this.#pool.run(statements, 'report') }
@@ -242,6 +243,7 @@ export class PostgresEngine implements Engine {
           const fate = await this.#fateOf(error, guards, changes)
           if (fate === 'done') return { found: await this.#resultsOf(changes) }
           if (fate === 'unknown') throw new Fault('change metadata: unknown outcome', { cause: error })
+          if (performance.now() > deadlineMs) throw new Fault('change metadata', { cause: error })
         } else if (!isTransient(error) || attempt === MAX_AGAIN) {
           throw faultOf(error, 'change metadata')
         } else {
