@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 
 import { cli, mountSkip, projectRoot, run } from '../mount/harness.ts'
+import { PostgresServer, postgresSkip } from '../servers/postgres.ts'
 
 /** A folder with the unpacked volumes, or with `volumes.tar.zst`. */
 const golden = process.env.GOLDEN_VOLUMES ?? join(projectRoot, '..', 'shared', 'golden')
@@ -14,6 +15,32 @@ const skip = mountSkip || (existsSync(golden) ? false : `no golden volumes (GOLD
 
 /** of the key of the encrypted volumes; the others do not look at it */
 const PASSPHRASE = 'golden-pass'
+
+interface GoldenEngine {
+  readonly skip: string | false
+  /** Serves the metadata that lie in the volume's folder. */
+  readonly start: (volume: string) => Promise<{ readonly url: string; readonly stop: () => Promise<void> }>
+}
+const sqlite: GoldenEngine = {
+  skip: false,
+  start: async volume => ({ url: `sqlite3://${join(volume, 'volume.db')}`, stop: async () => undefined }),
+}
+const postgres: GoldenEngine = {
+  skip: postgresSkip,
+  start: async volume => {
+    const server = await PostgresServer.start()
+    const database = server.newDatabase()
+    server.sql(readFileSync(join(volume, 'volume.sql'), 'utf8'), database)
+    return { url: server.url(database), stop: () => server.stop() }
+  },
+}
+const VOLUMES: readonly { readonly name: string; readonly engine: GoldenEngine }[] = [
+  { name: 'sqlite-plain', engine: sqlite },
+  { name: 'sqlite-lz4-hash', engine: sqlite },
+  { name: 'sqlite-zstd-rsa', engine: sqlite },
+  { name: 'sqlite-chacha', engine: sqlite },
+  { name: 'postgres', engine: postgres },
+]
 
 interface TreeEntry {
   readonly kind: string
@@ -46,17 +73,18 @@ describe('golden volumes', { skip }, () => {
   })
   after(() => rmSync(dir, { recursive: true, force: true }))
 
-  for (const name of ['sqlite-plain', 'sqlite-lz4-hash', 'sqlite-zstd-rsa', 'sqlite-chacha']) {
-    it(`${name} gives back every entry of tree.json`, async () => {
+  for (const { name, engine } of VOLUMES) {
+    it(`${name} gives back every entry of tree.json`, { skip: engine.skip }, async () => {
       const volume = join(dir, name)
       const mountPoint = join(dir, `mnt-${name}`)
       mkdirSync(mountPoint)
+      const { url, stop } = await engine.start(volume)
       const mounted = cli([
         'mount', '-d', '--no-syslog', '--no-bgjob', '--enable-xattr', '--bucket', `${join(volume, 'objects')}/`, '--cache-dir', join(dir, 'cache'),
-        '--log', join(dir, `${name}.log`), '--metrics', '127.0.0.1:0', `sqlite3://${join(volume, 'volume.db')}`, mountPoint,
+        '--log', join(dir, `${name}.log`), '--metrics', '127.0.0.1:0', url, mountPoint,
       ], { JFS_RSA_PASSPHRASE: PASSPHRASE }) // biome-ignore format: one command line
-      assert.equal(mounted.status, 0, mounted.stderr)
       try {
+        assert.equal(mounted.status, 0, mounted.stderr)
         const walked = await run('python3', [join(projectRoot, 'test/golden/walk.py'), mountPoint])
         assert.equal(walked.status, 0, walked.stderr)
         const seen = JSON.parse(walked.stdout) as Record<string, TreeEntry>
@@ -66,7 +94,9 @@ describe('golden volumes', { skip }, () => {
         assert.deepEqual(Object.keys(seen).sort(), Object.keys(told).sort())
         for (const [path, entry] of Object.entries(told)) assert.deepEqual(seen[path], entry, `entry ${path}`)
       } finally {
-        assert.equal(cli(['umount', mountPoint]).status, 0)
+        const unmounted = cli(['umount', mountPoint])
+        await stop()
+        assert.equal(unmounted.status, 0, unmounted.stderr)
       }
     })
   }
