@@ -28,11 +28,14 @@ export interface LostCommit {
   readonly changes: readonly Change[]
 }
 
-type Verdict = 'done' | 'not done' | null
+/** `gone`: what it would have removed is not there, which may be the work of others. Null: others have changed it since. */
+type Verdict = 'done' | 'not done' | 'gone' | null
 /** What to read, and what it tells. */
 interface Witness {
   readonly command: readonly [name: string, ...args: readonly Arg[]]
   judge(reply: Reply): Verdict
+  /** That it has nothing to say means nothing. */
+  readonly isHint?: boolean
 }
 
 export async function decideLost(lost: LostReply, commit: LostCommit): Promise<Outcome> {
@@ -48,7 +51,7 @@ export async function decideLost(lost: LostReply, commit: LostCommit): Promise<O
   const ask = ([name, ...args]: Witness['command']): Promise<Reply> => link.request(name, args, { doing, again: true })
   const replies = await Promise.all(witnesses.map(({ command }) => ask(command)))
   const verdicts = witnesses.map(({ judge }, i) => judge(replies[i]!))
-  if (verdicts.includes('done')) {
+  if (verdicts.includes('done') || (!verdicts.includes('not done') && isAllGone(witnesses, verdicts))) {
     const results = await Promise.all(commit.changes.map(change => resultOf(change, commit.keys, ask)))
     return { done: true, results }
   }
@@ -76,7 +79,12 @@ const REPEATABLE: ReadonlySet<Change['kind']> = new Set([
   'delQuota',
 ] satisfies Change['kind'][])
 
-function witnessesOf(change: Change, { keys, guards }: LostCommit): Witness[] {
+function isAllGone(witnesses: readonly Witness[], verdicts: readonly Verdict[]): boolean {
+  const telling = verdicts.filter((_, i) => witnesses[i]!.isHint !== true)
+  return telling.length > 0 && telling.every(verdict => verdict === 'gone')
+}
+
+function witnessesOf(change: Change, { keys, guards, changes }: LostCommit): Witness[] {
   switch (change.kind) {
     case 'putNode': {
       const seen = seenNode(guards, change.ino)
@@ -89,7 +97,7 @@ function witnessesOf(change: Change, { keys, guards }: LostCommit): Witness[] {
             const now = bytesOf(reply)
             // A new inode number is ours alone, whatever has become of the node since.
             if (before === null) return now === null ? 'not done' : 'done'
-            if (now !== null && now.equals(after)) return before.equals(after) ? null : 'done'
+            if (now?.equals(after)) return before.equals(after) ? null : 'done'
             return now?.equals(before) ? 'not done' : null
           },
         },
@@ -104,30 +112,35 @@ function witnessesOf(change: Change, { keys, guards }: LostCommit): Witness[] {
       return [
         {
           command: ['GET', keys.node(change.ino)],
+          isHint: change.kind === 'adjustDir',
           judge: reply => {
             const now = bytesOf(reply)
             if (now === null) return null
             // Times to the nanosecond that this commit alone carries; an untouched record proves the contrary.
-            if (before.subarray(MTIME_AT, NLINK_AT).equals(times)) return null
-            if (change.kind === 'extendNode' && now.subarray(MTIME_AT, NLINK_AT).equals(times)) return 'done'
-            const wouldShow = change.kind === 'extendNode' || timeIsLess(seen.ctime, change.at!)
-            return wouldShow && now.equals(before) ? 'not done' : null
+            const hadThem = before.subarray(MTIME_AT, NLINK_AT).equals(times)
+            if (change.kind === 'extendNode') {
+              if (!hadThem && now.subarray(MTIME_AT, NLINK_AT).equals(times)) return 'done'
+              const wouldShow = !hadThem || change.length > seen.length
+              return wouldShow && now.equals(before) ? 'not done' : null
+            }
+            return timeIsLess(seen.ctime, change.at!) && now.equals(before) ? 'not done' : null
           },
         },
       ]
     }
     case 'delNode':
-      return [{ command: ['EXISTS', keys.node(change.ino)], judge: reply => (reply === 0 ? 'done' : 'not done') }]
+      return [{ command: ['EXISTS', keys.node(change.ino)], judge: reply => (reply === 0 ? 'gone' : 'not done') }]
     case 'setDentry': {
       const entry = encodeEntry(change.ino, change.type)
       const isNew = seenNode(guards, change.ino) === null
       const command = ['HGET', keys.entries(change.parent), nameToBytes(change.name)] as const
-      // Only for a node that was made here; others may have got this name from somebody else.
-      return isNew ? [{ command, judge: reply => (bytesOf(reply)?.equals(entry) ? 'done' : null) }] : []
+      // Only for a node that was made here; another may have got this name from somebody else.
+      return isNew ? [{ command, isHint: true, judge: reply => (bytesOf(reply)?.equals(entry) ? 'done' : null) }] : []
     }
     case 'appendSlices': {
       const id = change.records.length === 0 ? 0 : readU64(change.records, 4)
-      if (id === 0) return []
+      // Records that were copied from elsewhere may have been there before.
+      if (!changes.some(other => other.kind === 'newSlice' && other.id === id)) return []
       const first = change.records.subarray(0, 24)
       const command = ['LRANGE', keys.chunk(change.ino, change.index), '0', '-1'] as const
       return [{ command, judge: reply => (buffersOf(reply).some(record => record.equals(first)) ? 'done' : null) }]
@@ -162,7 +175,7 @@ function witnessesOf(change: Change, { keys, guards }: LostCommit): Witness[] {
           command,
           judge: reply => {
             const now = Buffer.concat(buffersOf(reply))
-            if (now.length === 0) return 'done'
+            if (now.length === 0) return 'gone'
             return before?.equals(now) ? 'not done' : null
           },
         },
@@ -170,7 +183,7 @@ function witnessesOf(change: Change, { keys, guards }: LostCommit): Witness[] {
     }
     case 'delTrashedSlices': {
       const command = ['HEXISTS', keys.trashedSlices, trashedField(change.id, change.at)] as const
-      return [{ command, judge: reply => (reply === 0 ? 'done' : 'not done') }]
+      return [{ command, judge: reply => (reply === 0 ? 'gone' : 'not done') }]
     }
     default:
       return []
