@@ -35,7 +35,7 @@ const S3_KINDS = new Set('s3 minio storj wasabi scw space b2 eos oos ks3 qiniu q
 
 /** Names that the volume format knows (spec data-objects section 4) and that have no driver here yet. */
 const NOT_YET = new Set(
-  `ibmcos gs wasb ufile swift bunny dragonfly hdfs ceph gluster nfs cifs smb redis mysql postgres sqlite3 tikv
+  `ibmcos gs wasb ufile swift bunny dragonfly hdfs ceph gluster nfs cifs smb mysql postgres sqlite3 tikv
    etcd`.split(/\s+/),
 )
 
@@ -69,6 +69,11 @@ async function openBackend(setting: StorageSetting): Promise<ObjectStore> {
     case 'mem': {
       const { MemStore } = await import('./mem.ts')
       return new MemStore(bucket.replace(/\/+$/, ''), new SystemClock())
+    }
+    case 'redis': {
+      const { RedisStore } = await import('./redis.ts')
+      const clock = new SystemClock()
+      return new RedisStore(setting, process.env, () => clock.now().sec * 1000)
     }
     case 'sftp': {
       const { SftpStore } = await import('./sftp/store.ts')
