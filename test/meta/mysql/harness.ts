@@ -21,7 +21,7 @@ export class TestServer {
       if (!mariadbSkip) this.#server = await MariadbServer.start(options)
     })
     after(async () => {
-      for (const engine of this.#engines) await engine.close()
+      await Promise.all(this.#engines.map(engine => engine.close()))
       await this.#server?.stop()
     })
   }

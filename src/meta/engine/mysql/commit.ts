@@ -50,7 +50,8 @@ export class Committer {
     const applied = this.#applier.plan(changes, guards)
     const statements = [...held, ...applied.statements]
     if (statements.length === 0) return changes.map(() => undefined)
-    const { again, pool } = this.#parts
+    const { again, pool, patienceMs } = this.#parts
+    const deadlineMs = performance.now() + patienceMs
     for (;;) {
       try {
         const answers = await again.run(() => pool.run(statements, 'commit'))
@@ -62,6 +63,7 @@ export class Committer {
         const fate = await this.#fateOf(error.session, guards, changes)
         if (fate === 'done') return await this.#resultsOf(changes)
         if (fate === 'unknown') throw new Fault(`${DOING}: unknown outcome`, { cause: error })
+        if (performance.now() > deadlineMs) throw new Fault(DOING, { cause: error })
       }
     }
   }
