@@ -5,9 +5,6 @@
  *
  *  Servers are started for it, on loopback, with durability off; between them and the client lies a proxy that counts. */
 
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { SystemClock } from '../src/base/clock.ts'
 import { isErrno } from '../src/base/errno.ts'
@@ -17,11 +14,9 @@ import { openEngine } from '../src/cmd/volume.ts'
 import { MetaClient } from '../src/meta/client.ts'
 import { Driver } from '../src/meta/driver.ts'
 import { initVolume } from '../src/meta/ops/init-volume.ts'
-import { MariadbServer } from '../test/servers/mariadb.ts'
-import { PostgresServer } from '../test/servers/postgres.ts'
-import { RedisServer } from '../test/servers/redis.ts'
+import { allEngines } from '../test/servers/engines.ts'
+import { type Protocol, Wire } from '../test/servers/wire.ts'
 import { printTable } from './harness.ts'
-import { type Protocol, Wire } from './wire.ts'
 
 const { values } = parseArgs({
   options: {
@@ -54,34 +49,16 @@ interface Served {
 
 /** A server of its own with an empty database, behind a proxy. */
 async function serve(kind: string): Promise<Served> {
-  if (kind === 'sqlite3') {
-    const dir = mkdtempSync(join(tmpdir(), 'juicefs-ts-bench-'))
-    return { url: `sqlite3://${dir}/meta.db`, wire: null, stop: async () => rmSync(dir, { recursive: true }) }
-  }
-  const started = {
-    redis: async () => {
-      const server = await RedisServer.start()
-      return { server, port: server.port, url: (port: number) => `redis://127.0.0.1:${port}/1` }
-    },
-    postgres: async () => {
-      const server = await PostgresServer.start()
-      const url = server.url(server.newDatabase())
-      return { server, port: server.port, url: (port: number) => url.replace(`:${server.port}`, `:${port}`) }
-    },
-    mysql: async () => {
-      const server = await MariadbServer.start()
-      const url = server.url(server.newDatabase())
-      return { server, port: server.port, url: (port: number) => url.replace(`:${server.port}`, `:${port}`) }
-    },
-  }[kind]
-  if (started === undefined) throw new Error(`no engine ${kind}`)
-  const { server, port, url } = await started()
-  const wire = await Wire.open(port, kind as Protocol)
+  const engine = allEngines.find(each => each.kind === kind)
+  if (engine === undefined) throw new Error(`no engine ${kind}`)
+  const server = await engine.start()
+  const address = server.newDatabase()
+  const wire = kind === 'sqlite3' ? null : await Wire.open(server.port, kind as Protocol)
   return {
-    url: url(wire.port),
+    url: address(wire?.port),
     wire,
     stop: async () => {
-      await wire.close()
+      await wire?.close()
       await server.stop()
     },
   }
