@@ -8,6 +8,7 @@ import { after, before, describe, it } from 'node:test'
 
 import { cli, mountSkip, projectRoot, run } from '../mount/harness.ts'
 import { PostgresServer, postgresSkip } from '../servers/postgres.ts'
+import { RedisServer, redisSkip } from '../servers/redis.ts'
 
 /** A folder with the unpacked volumes, or with `volumes.tar.zst`. */
 const golden = process.env.GOLDEN_VOLUMES ?? join(projectRoot, '..', 'shared', 'golden')
@@ -34,12 +35,22 @@ const postgres: GoldenEngine = {
     return { url: server.url(database), stop: () => server.stop() }
   },
 }
+const redis: GoldenEngine = {
+  skip: redisSkip,
+  start: async volume => {
+    const server = await RedisServer.start({
+      prepare: dir => cpSync(join(volume, 'volume.rdb'), join(dir, 'dump.rdb')),
+    })
+    return { url: server.url(3), stop: () => server.remove() }
+  },
+}
 const VOLUMES: readonly { readonly name: string; readonly engine: GoldenEngine }[] = [
   { name: 'sqlite-plain', engine: sqlite },
   { name: 'sqlite-lz4-hash', engine: sqlite },
   { name: 'sqlite-zstd-rsa', engine: sqlite },
   { name: 'sqlite-chacha', engine: sqlite },
   { name: 'postgres', engine: postgres },
+  { name: 'redis', engine: redis },
 ]
 
 interface TreeEntry {
