@@ -4,6 +4,7 @@
 set -u
 cd "$(dirname "$0")/.."
 sh scripts/setup.sh || exit 1
+sh scripts/setup-servers.sh || echo "test: the servers could not all be set up"
 wanted=${*:-"unit conformance model simulation golden mount crash judges"}
 case " $wanted " in
   *" judges "*) [ -f scripts/setup-judges.sh ] && { sh scripts/setup-judges.sh || echo "test: the judges could not all be set up"; } ;;
