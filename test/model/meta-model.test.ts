@@ -7,10 +7,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { errnoName } from '../../src/base/errno.ts'
+import type { Maybe } from '../../src/base/maybe.ts'
 import { checkVolume } from '../../src/meta/check.ts'
 import { MemoryEngine } from '../../src/meta/engine/memory.ts'
+import { RedisEngine, type RedisOptions } from '../../src/meta/engine/redis/engine.ts'
 import { SqliteEngine } from '../../src/meta/engine/sqlite/engine.ts'
 import type { Engine } from '../../src/meta/engine.ts'
+import { RedisServer, redisSkip } from '../servers/redis.ts'
 import { Random, seedOf } from '../simulation/random.ts'
 import { differences } from './compare.ts'
 import { ReferenceTree } from './reference-tree.ts'
@@ -20,11 +23,15 @@ const STEPS = 300
 const LOOK_EVERY = 50
 const runs = Number(process.env.MODEL_RUNS ?? 25)
 
-type Fresh = () => { readonly engine: Engine; readonly remove: () => Promise<void> }
+interface FreshVolume {
+  readonly engine: Engine
+  readonly remove: () => Promise<void>
+}
+type Fresh = () => Maybe<FreshVolume>
 
 /** What went wrong when these steps were played on a fresh volume, or null. */
 async function play(fresh: Fresh, steps: readonly Step[]): Promise<string | null> {
-  const { engine, remove } = fresh()
+  const { engine, remove } = await fresh()
   try {
     const pair = new Pair(engine, new ReferenceTree())
     await pair.start()
@@ -80,13 +87,21 @@ const inSqlite: Fresh = () => {
   const engine = SqliteEngine.open(`sqlite3://${join(dir, 'volume.db')}`, {})
   return { engine, remove: async () => rmSync(dir, { recursive: true, force: true }) }
 }
+const onRedis =
+  (options: RedisOptions): Fresh =>
+  async () => {
+    const server = await RedisServer.start()
+    return { engine: await RedisEngine.open(server.url(1), { env: {}, ...options }), remove: () => server.remove() }
+  }
 
 describe('random steps on a volume and on a plain tree', () => {
-  for (const [name, fresh, count] of [
-    ['memory', inMemory, runs],
-    ['sqlite3', inSqlite, Math.ceil(runs / 5)],
+  for (const [name, fresh, count, skip] of [
+    ['memory', inMemory, runs, false],
+    ['sqlite3', inSqlite, Math.ceil(runs / 5), false],
+    ['redis', onRedis({}), Math.ceil(runs / 5), redisSkip],
+    ['redis without scripts', onRedis({ withoutScripts: true }), Math.ceil(runs / 10), redisSkip],
   ] as const) {
-    it(`come to the same answers and the same tree on ${name}`, async t => {
+    it(`come to the same answers and the same tree on ${name}`, { skip }, async t => {
       const seed = seedOf()
       t.diagnostic(`SEED=${seed}, and the ${count - 1} that follow it`)
       for (let i = 0; i < count; i++) await model(fresh, seed + i)
