@@ -2,9 +2,10 @@
  *  are taken in at once (10,000 a round trip), sorted, and handed out by name: the cursor is the last name, none that existed
  *  throughout is lost and none comes twice, whatever others do meanwhile.
  *
- *  A directory of one page costs one round trip, attributes included. Of a larger one the names are kept for a while, and each
- *  page with attributes asks for its entries anew: they are as of that moment. If the names are gone when a listing goes on,
- *  they are taken in again. */
+ *  The first page of a directory costs one round trip, attributes included, unless it is very large: the server cannot know
+ *  which names come first, so it sends the records of all. Of a directory with more pages the names are kept for a while, and
+ *  each further page with attributes asks for its entries anew: they are as of that moment. If the names are gone when a listing
+ *  goes on, they are taken in again. */
 
 import { type Name, nameFromBytes, nameToBytes } from '../../../base/bytes.ts'
 import type { Ino } from '../../../base/ino.ts'
@@ -17,6 +18,9 @@ import { MAX_ARGS } from './scripts.ts'
 import { buffersOf, bytesOf, decodeEntry, listOf, textOf } from './values.ts'
 
 const ENTRIES_A_TRIP = 10_000
+/** Records sent along with the names, for a first page of which this many times as many would do; and at most. */
+const RECORDS_A_ROW = 8
+const MAX_RECORDS = 4096
 /** names kept of all directories together; the newest directory stays whatever its size */
 const MAX_KEPT = 1_000_000
 const KEPT_MS = 30_000
@@ -49,9 +53,11 @@ export class Directories {
   async page(parent: Ino, attrs: boolean, after: Name | null, limit: number): Promise<Page<DirEntry>> {
     let names = after === null ? undefined : this.#kept.get(parent)
     if (names === undefined) {
-      const taken = await this.#takeIn(parent, attrs ? limit : 0)
-      if (taken.rows !== null && (after === null || taken.rows.length === 0)) return { rows: taken.rows, next: null }
-      names = this.#keep(parent, taken.entries)
+      const records = attrs && after === null ? Math.max(limit, Math.min(limit * RECORDS_A_ROW, MAX_RECORDS)) : 0
+      const { entries, rows } = await this.#takeIn(parent, records)
+      if (rows !== null && rows.length <= limit) return { rows, next: null }
+      names = this.#keep(parent, entries)
+      if (rows !== null) return { rows: rows.slice(0, limit), next: rows[limit - 1]!.name }
     }
     const from = after === null ? 0 : firstBeyond(names.sorted, after)
     const page = names.sorted.slice(from, from + limit)
@@ -80,22 +86,22 @@ export class Directories {
     for (const parent of [...this.#kept.keys()]) this.#forget(parent)
   }
 
-  /** All entries; and the rows at once, with attributes, where there are no more than `limit`. */
+  /** All entries; and all rows at once, with attributes, where there are no more than `records`. */
   async #takeIn(
     parent: Ino,
-    limit: number,
+    records: number,
   ): Promise<{ readonly entries: Map<Name, Found>; readonly rows: readonly DirEntry[] | null }> {
     const key = this.#keys.entries(parent)
     const entries = new Map<Name, Found>()
     const first: Instruction = {
       op: 'e',
       keys: [key],
-      args: [this.#keys.prefix, String(ENTRIES_A_TRIP), String(limit)],
+      args: [this.#keys.prefix, String(ENTRIES_A_TRIP), String(records)],
     }
     const [reply] = await this.#gather([first])
-    const [cursor, pairs, records] = listOf(reply)
+    const [cursor, pairs, found] = listOf(reply)
     addPairs(entries, buffersOf(pairs))
-    if (records !== null && records !== undefined) return { entries, rows: rowsOf(buffersOf(pairs), listOf(records)) }
+    if (found !== null && found !== undefined) return { entries, rows: rowsOf(buffersOf(pairs), listOf(found)) }
     for (let at = textOf(cursor as Buffer); at !== '0'; ) {
       const args = ['HSCAN', at, 'COUNT', String(ENTRIES_A_TRIP)]
       const [next] = await this.#gather([{ op: 'q', keys: [key], args: [String(args.length - 1), ...args] }])
