@@ -7,6 +7,7 @@ import { Fault } from '../base/fault.ts'
 import type { EncryptionSetting } from './encrypt.ts'
 import { withPrefix } from './prefix.ts'
 import { shardBuckets, withShards } from './shards.ts'
+import { SqlStore } from './sql/store.ts'
 import type { ObjectStore } from './store.ts'
 
 export interface StorageSetting {
@@ -35,7 +36,7 @@ const S3_KINDS = new Set('s3 minio storj wasabi scw space b2 eos oos ks3 qiniu q
 
 /** Names that the volume format knows (spec data-objects section 4) and that have no driver here yet. */
 const NOT_YET = new Set(
-  `ibmcos gs wasb ufile swift bunny dragonfly hdfs ceph gluster nfs cifs smb mysql postgres sqlite3 tikv
+  `ibmcos gs wasb ufile swift bunny dragonfly hdfs ceph gluster nfs cifs smb tikv
    etcd`.split(/\s+/),
 )
 
@@ -74,6 +75,18 @@ async function openBackend(setting: StorageSetting): Promise<ObjectStore> {
       const { RedisStore } = await import('./redis.ts')
       const clock = new SystemClock()
       return new RedisStore(setting, process.env, () => clock.now().sec * 1000)
+    }
+    case 'mysql': {
+      const { MysqlBlobs } = await import('./sql/mysql.ts')
+      return new SqlStore(await MysqlBlobs.open(setting))
+    }
+    case 'postgres': {
+      const { PostgresBlobs } = await import('./sql/postgres.ts')
+      return new SqlStore(await PostgresBlobs.open(setting))
+    }
+    case 'sqlite3': {
+      const { SqliteBlobs } = await import('./sql/sqlite.ts')
+      return new SqlStore(new SqliteBlobs(bucket))
     }
     case 'sftp': {
       const { SftpStore } = await import('./sftp/store.ts')
