@@ -143,7 +143,10 @@ async function ask({ old, next }: Draft, options: Options, engine: Engine): Prom
   const isMoved =
     isOtherTier ||
     (['Storage', 'Bucket', 'AccessKey', 'SecretKey', 'SessionToken'] as const).some(key => old[key] !== next[key])
-  if (isMoved) await proveStorage(await openStorage(next), terminalLog())
+  if (isMoved) {
+    const store = await openStorage(next)
+    await proveStorage(store, terminalLog()).finally(() => store.close())
+  }
   const proceed = async (...warning: string[]): Promise<void> => {
     process.stdout.write(`${YELLOW_WARNING}: ${warning.join('\n')}\n`)
     if (!options.bool('yes') && !(await confirm())) throw new CommandError('Aborted.')

@@ -21,10 +21,10 @@ export const GLOBAL_FLAGS: readonly Flag[] = [
 const inCategory = (category: string, flags: readonly Flag[]): Flag[] => flags.map(flag => ({ ...flag, category }))
 
 const dataStorage = inCategory('DATA STORAGE', [
-  { name: 'storage', kind: 'string', fallback: 'file', help: 'kind of object storage (file, mem)' },
-  { name: 'bucket', kind: 'string', help: 'path of the local directory that holds the objects' },
-  { name: 'access-key', kind: 'string', help: 'access key for the object storage (env ACCESS_KEY)' },
-  { name: 'secret-key', kind: 'string', help: 'secret key for the object storage (env SECRET_KEY)' },
+  { name: 'storage', kind: 'string', fallback: 'file', help: 'kind of object storage (file, s3, webdav …)' },
+  { name: 'bucket', kind: 'string', help: 'directory or URL that holds the objects' },
+  { name: 'access-key', kind: 'string', help: 'access key or user of the object storage (env ACCESS_KEY)' },
+  { name: 'secret-key', kind: 'string', help: 'secret key or password of the object storage (env SECRET_KEY)' },
   { name: 'session-token', kind: 'string', help: 'session token for the object storage (env SESSION_TOKEN)' },
   { name: 'storage-class', kind: 'string', help: 'storage class of new objects' },
   { name: 'tag', kind: 'string', help: 'key=value, tag of new objects' },

@@ -129,7 +129,7 @@ function fresh(options: Options, name: string, log: Log): Format {
     Storage: storage,
     StorageClass: options.string('storage-class'),
     Tiers: { 0: { ID: 0, StorageClass: options.string('storage-class'), Tag: options.string('tag') } },
-    Bucket: storedBucket(storage, options.string('bucket') || defaultBucket()),
+    Bucket: storedBucket(storage, options.string('bucket') || defaultBucket(storage)),
     BlockSize: blockKiB(options, log),
     Compression: options.string('compress'),
     Shards: options.number('shards'),

@@ -45,10 +45,15 @@ export async function storeSetting(
   return stored
 }
 
-export const defaultBucket = (): string => (process.getuid?.() === 0 ? '/var/jfs' : `${homedir()}/.juicefs/local`)
+/** Where none is given: a local directory of `file`, any name of `mem`; others have none. */
+export function defaultBucket(storage: string): string {
+  if (storage !== 'file' && storage !== 'mem') throw new CommandError(`storage ${storage} needs --bucket`)
+  return process.getuid?.() === 0 ? '/var/jfs' : `${homedir()}/.juicefs/local`
+}
 
-/** A bucket as it is stored: for `file` absolute, with a slash at the end. */
+/** A bucket as it is stored: for `file` absolute, with a slash at the end; for `sqlite3` absolute. */
 export function storedBucket(storage: string, bucket: string): string {
+  if (storage === 'sqlite3') return resolve(bucket)
   if (storage !== 'file') return bucket
   const path = resolve(bucket.replace(/^file:\/\//, ''))
   return path.endsWith('/') ? path : `${path}/`
