@@ -1,14 +1,14 @@
 /** The second half of a commit: changes as statements, one each, prepared once. What they build on is locked and compared by
  *  then (hold.ts); what they insert unseen, a unique index refuses if it is there already, and the whole flight with it.
- *
- *  They come in one order, table by table and key by key, whoever makes them: two commits that insert the same two names wait
- *  for each other in the same order. */
+ They
+ *  come in the order of sql/change-order.ts. */
 
-import { type Name, nameToBytes } from '../../../base/bytes.ts'
+import { nameToBytes } from '../../../base/bytes.ts'
 import { type Ino, inoToString } from '../../../base/ino.ts'
 import type { Guard } from '../../engine.ts'
 import { type Change, QUOTA_DIR, type Read } from '../../facts.ts'
 import { SLICE_RECORD_BYTES } from '../../model/slice.ts'
+import { compareChanges } from '../sql/change-order.ts'
 import { flockCode, microsOf, NODE_COLUMNS, nanosOf, signedOwner } from '../sql/columns.ts'
 import { FIRST_COUNTERS } from '../sql/counters.ts'
 import { hasNode, seenDentry } from '../sql/seen.ts'
@@ -25,23 +25,6 @@ export interface Applied {
   /** results by the answers to those statements, one a change given */
   results(answers: readonly Answer[]): (number | undefined)[]
 }
-
-/** Changes of one table come together, in this order. Nodes first: their locks are held already. */
-const RANK: Readonly<Partial<Record<Change['kind'], number>>> = {
-  putNode: 1,
-  adjustDir: 1,
-  extendNode: 1,
-  delNode: 1,
-  setDentry: 2,
-  delDentry: 2,
-  appendSlices: 3,
-  replaceSlices: 3,
-  delChunk: 3,
-  newSlice: 4,
-  refSlice: 4,
-  delSliceRefs: 4,
-}
-const LAST_RANK = 9
 
 export class Applier {
   readonly #sql: Record<string, string>
@@ -210,24 +193,6 @@ const lockKey = ({ ino, sid, owner }: { ino: Ino; sid: number; owner: string }):
   String(sid),
   String(signedOwner(owner)),
 ]
-
-interface Keys {
-  readonly ino?: number
-  readonly parent?: number
-  readonly id?: number
-  readonly index?: number
-  readonly name?: Name
-}
-
-function compareChanges(a: Change, b: Change): number {
-  const rank = (RANK[a.kind] ?? LAST_RANK) - (RANK[b.kind] ?? LAST_RANK)
-  if (rank !== 0 || RANK[a.kind] === undefined) return rank
-  const [x, y] = [a as Keys, b as Keys]
-  if (x.parent !== undefined && y.parent !== undefined) {
-    return x.parent - y.parent || (x.name! < y.name! ? -1 : x.name! > y.name! ? 1 : 0)
-  }
-  return (x.ino ?? 0) - (y.ino ?? 0) || (x.id ?? 0) - (y.id ?? 0) || (x.index ?? 0) - (y.index ?? 0)
-}
 
 const NODE_TYPES: Readonly<Record<string, string>> = {
   atime: 'bigint',

@@ -6,21 +6,21 @@
  *  No transaction is ever open between two round trips. */
 
 import { EINVAL, EROFS } from '../../../base/errno.ts'
-import { causeText, Fault } from '../../../base/fault.ts'
+import { Fault } from '../../../base/fault.ts'
 import type { Cursor, Engine, Guard, Intent, Outcome, Page, ScanKind, Scans } from '../../engine.ts'
 import { type Change, type Fact, QUOTA_DIR, type Read } from '../../facts.ts'
 import { absent } from '../sql/absent.ts'
+import { Again } from '../sql/again.ts'
 import { ID_COUNTERS } from '../sql/counters.ts'
-import { isSummed, SUMMED_READS, UsageSums } from '../sql/usage-sums.ts'
-import { Applier } from './apply.ts'
-import { faultOf, isChanged, isMadeMeanwhile, isNoTable, isTaken, isTransient, LostReply } from './errors.ts'
-import type { Answer, Statement } from './flight.ts'
+import { jitter } from '../sql/jitter.ts'
+import { SUMMED_READS, type UsageSums } from '../sql/usage-sums.ts'
+import { UsageWriter } from '../sql/usage-writer.ts'
+import { Committer } from './commit.ts'
+import { faultOf, isMadeMeanwhile, isNoTable, isTransient, LostReply } from './errors.ts'
 import { Gatherer } from './gather.ts'
-import { Holder } from './hold.ts'
 import { Pool, type PoolCounts } from './pool.ts'
 import { Scanner } from './scan.ts'
 import { missing, type Stored, schemaQuestion, storedOf } from './schema.ts'
-import { endBackend, evidenceOf, type Fate, fateOf, resultOf, resultReads } from './settle.ts'
 import { Tables } from './tables.ts'
 import { type PostgresUrl, parsePostgresUrl } from './url.ts'
 import { UsageFlush } from './usage-flush.ts'
@@ -43,12 +43,7 @@ export interface PostgresCounts extends PoolCounts {
 }
 
 const PATIENCE_MS = 30_000
-const FLUSH_MS = 1000
 const OLDEST_VERSION = 130_000
-/** of a commit that the server undoes for reasons of its own */
-const MAX_AGAIN = 20
-const LONGEST_PAUSE_MS = 50
-const ASK_AGAIN_MS = 20
 const REFUSAL: Outcome = { done: false }
 /** Does it replace a record? Then what was summed before belongs to the old one. (To what is gone, sums add nothing; but
  *  those of a user or group would make it anew.) */
@@ -62,29 +57,21 @@ export class PostgresEngine implements Engine {
   readonly kind = 'postgres'
   readonly #pool: Pool
   readonly #readOnly: boolean
-  readonly #random: () => number
-  readonly #patienceMs: number
-  readonly #log: (message: string) => void
   readonly #tables: Tables
+  readonly #again: Again
+  readonly #committer: Committer
+  readonly #usage: UsageWriter
   #gatherer: Gatherer
   #scanner: Scanner
-  readonly #holder: Holder
-  readonly #applier: Applier
-  readonly #sums = new UsageSums()
-  #flushing: Promise<void> | null = null
-  #flushTimer: NodeJS.Timeout | undefined
   #stored: Stored
   #isComplete: boolean
-  #again = 0
   #closing: Promise<void> | null = null
 
   /** Connects, and looks at what the database has; no tables are made yet. Within five seconds, or a Fault that says what is
    *  wrong with address, user, password, database, server or tables. */
   static async open(text: string, options: PostgresOptions = {}): Promise<PostgresEngine> {
     const url = parsePostgresUrl(text, options.env ?? process.env)
-    const log = options.log ?? (() => undefined)
-    const random = options.random ?? Math.random
-    const patienceMs = options.patienceMs ?? PATIENCE_MS
+    const { readOnly = false, log = () => undefined, patienceMs = PATIENCE_MS, random = jitter } = options
     let pool: Pool | undefined
     try {
       pool = await Pool.open(url, { patienceMs, random, log })
@@ -94,37 +81,37 @@ export class PostgresEngine implements Engine {
       const [answer] = await pool.run([schemaQuestion(tables)], 'repeat')
       const stored = storedOf(answer!)
       missing(stored, tables) // a table of somebody else is told now
-      return new PostgresEngine(pool, tables, stored, { ...options, log, random, patienceMs })
+      return new PostgresEngine(pool, tables, stored, { readOnly, log, random, patienceMs })
     } catch (error) {
       await pool?.close()
       throw error instanceof Fault && error.errno === EINVAL ? error : new Fault(openingOf(url), { cause: error })
     }
   }
 
-  private constructor(
-    pool: Pool,
-    tables: Tables,
-    stored: Stored,
-    options: Required<Pick<PostgresOptions, 'log' | 'random' | 'patienceMs'>> & PostgresOptions,
-  ) {
+  private constructor(pool: Pool, tables: Tables, stored: Stored, options: Required<Omit<PostgresOptions, 'env'>>) {
     this.#pool = pool
     this.#tables = tables
     this.#stored = stored
     this.#isComplete = missing(stored, tables).length === 0
-    this.#readOnly = options.readOnly ?? false
-    this.#random = options.random
-    this.#patienceMs = options.patienceMs
-    this.#log = options.log
+    this.#readOnly = options.readOnly
     tables.nodeColumns = new Set(stored.columns.get('node')?.keys())
     this.#gatherer = new Gatherer(tables)
     this.#scanner = new Scanner(tables)
-    this.#holder = new Holder(tables)
-    this.#applier = new Applier(tables)
+    const { patienceMs, random, log } = options
+    this.#again = new Again({ isTransient, patienceMs, random })
+    this.#usage = new UsageWriter({ write: sums => this.#writeUsage(sums), log })
+    this.#committer = new Committer({
+      pool,
+      tables,
+      patienceMs,
+      again: this.#again,
+      ask: reads => this.#ask(reads),
+    })
   }
 
   /** Round trips and statements since the engine was opened: for metrics and measurements. */
   get counts(): PostgresCounts {
-    return { ...this.#pool.counts, again: this.#again }
+    return { ...this.#pool.counts, again: this.#again.count }
   }
 
   async prepare(): Promise<void> {
@@ -146,24 +133,19 @@ export class PostgresEngine implements Engine {
 
   async gather(reads: readonly Read[], _intent: Intent): Promise<readonly Fact[]> {
     if (reads.some(read => read.kind === 'aclId')) this.#mustBeWritable()
-    if (reads.some(read => SUMMED_READS.has(read.kind))) await this.#flush()
+    if (reads.some(read => SUMMED_READS.has(read.kind))) await this.#usage.flush()
     return await this.#ask(reads)
   }
 
   async commit(guards: readonly Guard[], changes: readonly Change[]): Promise<Outcome> {
     this.#mustBeWritable()
     if (!this.#isComplete) await this.prepare()
-    const needsSums = guards.some(({ read }) => SUMMED_READS.has(read.kind)) || changes.some(comesAfterSums)
-    if (needsSums) await this.#flush()
-    const held = this.#holder.statements(guards, changes)
-    const applied = this.#applier.plan(changes, guards)
-    const results = await this.#fly([...held, ...applied.statements], guards, changes)
+    if (guards.some(({ read }) => SUMMED_READS.has(read.kind)) || changes.some(comesAfterSums))
+      await this.#usage.flush()
+    const results = await this.#committer.commit(guards, changes)
     if (results === null) return REFUSAL
-    this.#addSums(changes)
-    return {
-      done: true,
-      results: 'found' in results ? results.found : applied.results(results.answers.slice(held.length)),
-    }
+    this.#usage.add(changes)
+    return { done: true, results }
   }
 
   async scan<K extends ScanKind>(
@@ -172,7 +154,7 @@ export class PostgresEngine implements Engine {
     cursor: Cursor | null,
     limit: number,
   ): Promise<Page<Scans[K]['row']>> {
-    if (kind === 'quotas' || kind === 'dirUsages') await this.#flush()
+    if (kind === 'quotas' || kind === 'dirUsages') await this.#usage.flush()
     try {
       const [answer] = await this.#pool.run([this.#scanner.statement(kind, args, cursor, limit)], 'repeat')
       return this.#scanner.page(kind, answer!, limit)
@@ -210,8 +192,7 @@ export class PostgresEngine implements Engine {
   }
 
   async #close(): Promise<void> {
-    await this.#flush().catch(error => this.#log(`usage of the last second is lost: ${causeText(error)}`))
-    clearTimeout(this.#flushTimer)
+    await this.#usage.close()
     await this.#pool.close()
   }
 
@@ -226,101 +207,17 @@ export class PostgresEngine implements Engine {
     }
   }
 
-  /** Sends a commit until its outcome is known. Null = a guard did not hold, nothing was done. */
-  async #fly(
-    statements: readonly Statement[],
-    guards: readonly Guard[],
-    changes: readonly Change[],
-  ): Promise<{ answers: readonly Answer[] } | { found: readonly (number | undefined)[] } | null> {
-    if (statements.length === 0) return { answers: [] }
-    const deadlineMs = performance.now() + this.#patienceMs
-    for (let attempt = 0; ; attempt++) {
-      try {
-        return { answers: await this.#pool.run(statements, 'report') }
-      } catch (error) {
-        if (isChanged(error) || isTaken(error)) return null
-        if (error instanceof LostReply) {
-          const fate = await this.#fateOf(error, guards, changes)
-          if (fate === 'done') return { found: await this.#resultsOf(changes) }
-          if (fate === 'unknown') throw new Fault('change metadata: unknown outcome', { cause: error })
-          if (performance.now() > deadlineMs) throw new Fault('change metadata', { cause: error })
-        } else if (!isTransient(error) || attempt === MAX_AGAIN) {
-          throw faultOf(error, 'change metadata')
-        } else {
-          this.#again++
-          await sleep(Math.min(LONGEST_PAUSE_MS, 2 ** attempt) * this.#random())
-        }
-      }
-    }
-  }
-
-  async #fateOf({ backend }: LostReply, guards: readonly Guard[], changes: readonly Change[]): Promise<Fate> {
-    const deadlineMs = performance.now() + this.#patienceMs
-    if (backend !== null) {
-      while ((await this.#pool.run([endBackend(backend)], 'repeat'))[0]!.rows.length > 0) {
-        if (performance.now() > deadlineMs) return 'unknown'
-        await sleep(ASK_AGAIN_MS)
-      }
-    }
-    const evidence = evidenceOf(guards, changes)
-    const facts = await this.#ask(evidence.map(({ read }) => read))
-    const fate = fateOf(evidence, facts)
-    // Behind a pooler it may yet be done.
-    return backend === null && fate === 'undone' ? 'unknown' : fate
-  }
-
-  async #resultsOf(changes: readonly Change[]): Promise<(number | undefined)[]> {
-    const reads = resultReads(changes)
-    const facts = await this.#ask(reads.filter(read => read !== null))
-    let next = 0
-    return reads.map(read => (read === null ? undefined : resultOf(read, facts[next++] as Fact)))
-  }
-
-  #addSums(changes: readonly Change[]): void {
-    for (const change of changes) if (isSummed(change)) this.#sums.add(change)
-    if (this.#sums.isEmpty || this.#flushTimer !== undefined || this.#closing) return
-    this.#flushTimer = setTimeout(() => {
-      this.#flush().catch(error => this.#log(`usage is not written yet: ${causeText(error)}`))
-    }, FLUSH_MS)
-    this.#flushTimer.unref()
-  }
-
-  /** Writes what has been summed so far; resolves when it stands. */
-  async #flush(): Promise<void> {
-    while (this.#flushing) await this.#flushing.catch(() => undefined)
-    if (this.#sums.isEmpty) return
-    this.#flushing = this.#flushNow().finally(() => {
-      this.#flushing = null
-    })
-    await this.#flushing
-  }
-
-  async #flushNow(): Promise<void> {
-    clearTimeout(this.#flushTimer)
-    this.#flushTimer = undefined
+  async #writeUsage(sums: UsageSums): Promise<'written' | 'lost'> {
     const flush = new UsageFlush(this.#tables)
-    this.#sums.drain(flush)
+    sums.tell(flush)
     const statements = flush.statements()
-    if (statements.length === 0) return
-    for (let attempt = 0; ; attempt++) {
-      try {
-        await this.#pool.run(statements, 'report')
-        return
-      } catch (error) {
-        if (error instanceof LostReply) {
-          // Adding twice is as wrong as not at all, and later: a recount mends both.
-          this.#log(`usage of a second may be lost: ${causeText(error)}`)
-          return
-        }
-        if (isTransient(error) && attempt < MAX_AGAIN) {
-          this.#again++
-          await sleep(Math.min(LONGEST_PAUSE_MS, 2 ** attempt) * this.#random())
-          continue
-        }
-        flush.returnTo(this.#sums)
-        if (!this.#closing) this.#addSums([])
-        throw faultOf(error, 'write usage')
-      }
+    if (statements.length === 0) return 'written'
+    try {
+      await this.#again.run(() => this.#pool.run(statements, 'report'))
+      return 'written'
+    } catch (error) {
+      if (error instanceof LostReply) return 'lost'
+      throw faultOf(error, 'write usage')
     }
   }
 
@@ -354,5 +251,3 @@ function warnOfServer(pool: Pool, log: (message: string) => void): void {
 
 const openingOf = ({ address, database, user }: PostgresUrl): string =>
   `open metadata database ${database} at PostgreSQL ${address} as ${user}`
-
-const sleep = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))

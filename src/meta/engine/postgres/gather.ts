@@ -2,8 +2,9 @@
 
 import type { Fact, Read } from '../../facts.ts'
 import { aclValues } from '../sql/columns.ts'
-import { type FactRow, factOf, type Place, questionOf, rowFrom, shapeOf, valuesOf } from './facts.ts'
+import { type FactRow, factOf, shapeOf } from '../sql/fact-rows.ts'
 import type { Answer, Bound, Statement } from './flight.ts'
+import { type Place, questionOf, rowFrom, valuesOf } from './questions.ts'
 import type { Tables } from './tables.ts'
 
 /** Longer lists come in too many combinations to be worth a place in the server's memory. */

@@ -5,46 +5,29 @@
  *  the wait, in its newest version, so a node is locked and compared by one statement; all else is compared by statements
  *  that come after the locks. Locks are taken by ascending inode, then kind by kind, by everybody: no deadlocks.
  *
- *  A node that is only looked at is locked FOR SHARE. So creations in one directory (whose times are due only every 100 ms)
- *  commit side by side, while whoever changes or removes the directory waits for them and they for him. With FOR UPDATE
- *  every creation would wait for the disk behind every other: 420 a second in one directory instead of 5,700, at 2 ms a
- *  commit. A list of records (locks, chunks, entries) may grow by a row that nobody can lock beforehand: whoever compares a
- *  list has the node FOR UPDATE, whoever adds to it FOR SHARE.
+ *  A node that is only looked at is locked FOR SHARE (sql/node-holds.ts). With FOR UPDATE every creation would wait for the
+ *  disk behind every other one in its directory: 420 a second instead of 5,700, at 2 ms a commit.
  *
  *  What does not hold raises an error, and the whole flight is undone. */
 
-import type { Name } from '../../../base/bytes.ts'
-import { nameToBytes } from '../../../base/bytes.ts'
+import { type Name, nameToBytes } from '../../../base/bytes.ts'
 import { type Ino, inoToString } from '../../../base/ino.ts'
 import type { Guard, Strength } from '../../engine.ts'
 import { type Change, type Dentry, type Fact, QUOTA_DIR, type Read } from '../../facts.ts'
-import { type Attr, TYPE_DIRECTORY } from '../../model/attr.ts'
-import { hasNode } from '../sql/seen.ts'
+import type { Attr } from '../../model/attr.ts'
+import { rowsOf, shapeOf } from '../sql/fact-rows.ts'
+import { type Lock, nodeHoldsOf, UPDATE } from '../sql/node-holds.ts'
 import { CHANGED } from './errors.ts'
-import { type Place, questionOf, rowsOf, shapeOf, valuesOf } from './facts.ts'
 import type { Statement } from './flight.ts'
 import { places } from './gather.ts'
 import { nodeBound } from './node-values.ts'
+import { type Place, questionOf, valuesOf } from './questions.ts'
 import type { Tables } from './tables.ts'
 
 /** 1 where `condition` holds, else an error that says so. concat() is no constant to the planner, so nothing is raised while
  *  a statement is planned; and the words explain themselves in the server's log. */
 export const unless = (condition: string, ...what: string[]): string =>
   `CASE WHEN ${condition} THEN 1 ELSE concat('${CHANGED}', ${what.join(', ')})::int END`
-
-const SHARE = 0
-const UPDATE = 1
-type Lock = typeof SHARE | typeof UPDATE
-
-interface NodeHold {
-  lock: Lock
-  /** what it must be; undefined = not compared */
-  attr: Attr | undefined
-  strength: Strength
-  mustExist: boolean
-  /** it was not there, and must not be there now */
-  mustBeAbsent: boolean
-}
 
 /** Compared by every strength, in the order of their values. */
 const IDENTITY = ['type', 'flags', 'mode', 'uid', 'gid', 'rdev', 'parent', 'access_acl_id', 'default_acl_id', 'tier_id']
@@ -56,12 +39,6 @@ const COMPARED: Readonly<Record<Strength, readonly string[]>> = {
   exact: [...IDENTITY, ...LENGTH, ...TIMES],
 }
 const BIG = new Set(['parent', 'length', 'atime', 'mtime', 'ctime'])
-const STRENGTHS: readonly Strength[] = ['identity', 'length', 'exact']
-const stronger = (a: Strength, b: Strength): Strength => (STRENGTHS.indexOf(a) > STRENGTHS.indexOf(b) ? a : b)
-
-/** Facts made of several rows: their node is locked FOR UPDATE. */
-const LISTS: ReadonlySet<string> = new Set(['chunk', 'chunkIndexes', 'xattrNames', 'flocks', 'plocks', 'parents'])
-
 export class Holder {
   readonly #tables: Tables
   readonly #texts = new Map<string, string>()
@@ -71,10 +48,9 @@ export class Holder {
   }
 
   statements(guards: readonly Guard[], changes: readonly Change[]): Statement[] {
-    const nodes = nodesOf(guards, changes)
     const statements: Statement[] = []
     const later: Statement[] = []
-    for (const [ino, hold] of [...nodes].sort(([a], [b]) => a - b)) {
+    for (const [ino, hold] of nodeHoldsOf(guards, changes)) {
       if (hold.attr !== undefined) statements.push(this.#compareNode(ino, hold.attr, hold.strength, hold.lock))
       else if (hold.mustExist) statements.push(this.#requireNode(ino, hold.lock))
       else if (!hold.mustBeAbsent) statements.push(this.#lockNode(ino, hold.lock))
@@ -253,87 +229,3 @@ const wordsOf = (lock: Lock): string => (lock === UPDATE ? 'FOR UPDATE' : 'FOR S
 
 const isEntry = (change: Change, parent: Ino, name: Name): boolean =>
   (change.kind === 'setDentry' || change.kind === 'delDentry') && change.parent === parent && change.name === name
-
-/** Which nodes are locked, how, and compared with what. */
-function nodesOf(guards: readonly Guard[], changes: readonly Change[]): Map<Ino, NodeHold> {
-  const holds = new Map<Ino, NodeHold>()
-  const hold = (ino: Ino, lock: Lock): NodeHold => {
-    const known = holds.get(ino)
-    if (known !== undefined) {
-      if (lock > known.lock) known.lock = lock
-      return known
-    }
-    const made: NodeHold = { lock, attr: undefined, strength: 'identity', mustExist: false, mustBeAbsent: false }
-    holds.set(ino, made)
-    return made
-  }
-  const compare = (ino: Ino, attr: Attr | null, strength: Strength): void => {
-    const node = hold(ino, SHARE)
-    if (attr === null) node.mustBeAbsent = true
-    else {
-      node.strength = node.attr === undefined ? strength : stronger(strength, node.strength)
-      node.attr = attr
-    }
-  }
-  for (const { read, fact, strength } of guards) holdRead(read, fact, strength, hold, compare)
-  const isNew = new Set<Ino>()
-  for (const change of changes) {
-    if (change.kind === 'putNode' && !hasNode(guards, change.ino)) isNew.add(change.ino)
-  }
-  for (const change of changes) {
-    switch (change.kind) {
-      case 'putNode':
-        if (!isNew.has(change.ino)) hold(change.ino, UPDATE)
-        break
-      case 'delNode':
-        hold(change.ino, UPDATE)
-        break
-      case 'adjustDir':
-        hold(change.ino, change.at === null && change.nlink === 0 ? SHARE : UPDATE).mustExist = true
-        break
-      case 'extendNode':
-        hold(change.ino, UPDATE).mustExist = true
-        break
-      case 'setDentry':
-        hold(change.parent, SHARE)
-        hold(change.ino, SHARE)
-        break
-      case 'delDentry':
-        hold(change.parent, SHARE)
-        break
-      case 'appendSlices':
-      case 'replaceSlices':
-      case 'delChunk':
-      case 'putXattr':
-      case 'delXattr':
-      case 'delXattrs':
-      case 'putFlock':
-      case 'putPlock':
-        hold(change.ino, SHARE)
-        break
-    }
-  }
-  // The insert itself finds out whether it is there.
-  for (const ino of isNew) holds.delete(ino)
-  return holds
-}
-
-type Hold = (ino: Ino, lock: Lock) => NodeHold
-type Compare = (ino: Ino, attr: Attr | null, strength: Strength) => void
-
-function holdRead(read: Read, fact: Fact, strength: Strength, hold: Hold, compare: Compare): void {
-  if (read.kind === 'node') compare(read.ino, fact as Attr | null, strength)
-  else if (read.kind === 'dentry') {
-    hold(read.parent, SHARE)
-    const found = fact as Dentry | null
-    if (found === null) return
-    compare(found.ino, found.attr, strength)
-    if (found.empty === true && found.type === TYPE_DIRECTORY) hold(found.ino, UPDATE)
-  } else if (read.kind === 'ancestors') {
-    for (const ino of fact as readonly Ino[]) hold(ino, SHARE)
-  } else if (LISTS.has(read.kind)) {
-    hold((read as { ino: Ino }).ino, UPDATE)
-  } else if (read.kind === 'xattr' || read.kind === 'symlink') {
-    hold(read.ino, SHARE)
-  }
-}

@@ -6,8 +6,9 @@ import { type Ino, inoToString } from '../../../base/ino.ts'
 import type { Cursor, Page, ScanKind, Scans } from '../../engine.ts'
 import { QUOTA_DIR } from '../../facts.ts'
 import { attrColumns, attrFromRow, bytesOf, flockTypeOf, foldedIno, quotaFromRow } from '../sql/columns.ts'
-import { type FactRow, rowFrom } from './facts.ts'
+import type { FactRow } from '../sql/fact-rows.ts'
 import type { Answer, Bound, Statement } from './flight.ts'
+import { rowFrom } from './questions.ts'
 import type { Tables } from './tables.ts'
 
 interface Query {

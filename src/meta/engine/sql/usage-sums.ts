@@ -59,13 +59,17 @@ export class UsageSums implements SumSink {
 
   /** Hands the sums over and starts from zero. */
   drain(sink: SumSink): void {
-    sink.addUsage(this.#space, this.#inodes)
-    for (const [ino, { length, space, inodes }] of this.#dirs) sink.addDirUsage(ino, length, space, inodes)
-    for (const { type, key, space, inodes } of this.#quotas.values()) sink.addQuotaUsage(type, key, space, inodes)
+    this.tell(sink)
     this.#space = 0
     this.#inodes = 0
     this.#dirs.clear()
     this.#quotas.clear()
+  }
+
+  tell(sink: SumSink): void {
+    sink.addUsage(this.#space, this.#inodes)
+    for (const [ino, { length, space, inodes }] of this.#dirs) sink.addDirUsage(ino, length, space, inodes)
+    for (const { type, key, space, inodes } of this.#quotas.values()) sink.addQuotaUsage(type, key, space, inodes)
   }
 }
 

@@ -3,6 +3,7 @@
 import { EACCES, EIO, ENOENT, ENOSPC, EROFS, type Errno } from '../../../base/errno.ts'
 import { Fault } from '../../../base/fault.ts'
 import type { Maybe } from '../../../base/maybe.ts'
+import { jitter } from '../sql/jitter.ts'
 
 /** how long another process may keep the database locked before the operation fails */
 const PATIENCE_MS = 30_000
@@ -61,7 +62,7 @@ export function whileBusy<T>(attempt: () => Maybe<T>): Maybe<T> {
 async function retry<T>(attempt: () => Maybe<T>): Promise<T> {
   let waitedMs = 0
   for (let n = 0; ; n++) {
-    const pauseMs = Math.min(LONGEST_PAUSE_MS, 2 ** n) * jitter()
+    const pauseMs = Math.min(LONGEST_PAUSE_MS, 2 ** n) * (0.5 + jitter() / 2)
     await new Promise(resolve => setTimeout(resolve, pauseMs))
     waitedMs += Math.max(1, pauseMs)
     try {
@@ -73,11 +74,4 @@ async function retry<T>(attempt: () => Maybe<T>): Promise<T> {
       }
     }
   }
-}
-
-/** 0.5 … 1, differently in every process: two that wait for each other must not keep step. Nothing else depends on it. */
-let seed = process.pid
-function jitter(): number {
-  seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
-  return 0.5 + seed / 2 ** 33
 }
