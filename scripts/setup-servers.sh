@@ -1,36 +1,66 @@
 #!/bin/sh
-# Installs the database servers that tests start themselves: on free loopback ports, in temporary directories. Idempotent.
+# Installs the servers that tests start themselves: on free loopback ports, in temporary directories. Idempotent.
 # No service of the system is started. What cannot be had here is left out; the tests that need it are skipped with that reason.
 set -eu
+bin="${JUICEFS_TS_JUDGES:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/juicefs-ts/judges}/bin"
+mkdir -p "$bin"
 
 packages=""
 need() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || packages="$packages $2"; }
+# databases
 need redis-server redis-server
 need mariadbd mariadb-server
 need pgbouncer pgbouncer
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || packages="$packages postgresql"
-[ -n "$packages" ] || exit 0
+# object stores
+need apache2 apache2-bin
+need rclone rclone
+need sshd openssh-server
+need openssl openssl
 
-if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-  echo "servers: not installed, since this is not root on Debian:$packages"
-  exit 0
-fi
-echo "servers: installing$packages"
+install_packages() {
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+    echo "servers: not installed, since this is not root on Debian:$packages"
+    return
+  fi
+  echo "servers: installing$packages"
+  # Packages start their service, unless this file says no.
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    trap 'rm -f "$policy"' EXIT
+  fi
+  # Nor should Debian make a PostgreSQL cluster of its own.
+  if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+    mkdir -p /etc/postgresql-common
+    echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+  fi
+  apt-get update -qq || true
+  # shellcheck disable=SC2086
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o Dpkg::Options::=--force-confold \
+    $packages >/dev/null ||
+    echo "servers: some packages could not be installed"
+}
+[ -z "$packages" ] || install_packages
 
-# Packages start their service, unless this file says no.
-policy=/usr/sbin/policy-rc.d
-if [ ! -e "$policy" ]; then
-  printf '#!/bin/sh\nexit 101\n' >"$policy"
-  chmod +x "$policy"
-  trap 'rm -f "$policy"' EXIT
+# Two S3 servers, kept beside the judges: versitygw is built (minutes, once), S3Proxy is one archive.
+if [ ! -x "$bin/versitygw" ]; then
+  if command -v go >/dev/null 2>&1; then
+    echo "servers: go install versitygw"
+    GOBIN="$bin" go install github.com/versity/versitygw/cmd/versitygw@v1.8.0 2>/dev/null || echo "servers: versitygw could not be built"
+  else
+    echo "servers: no go here, versitygw is skipped"
+  fi
 fi
-# Nor should Debian make a PostgreSQL cluster of its own.
-if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
-  mkdir -p /etc/postgresql-common
-  echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+if [ ! -e "$bin/s3proxy.jar" ]; then
+  if command -v mvn >/dev/null 2>&1; then
+    echo "servers: fetching s3proxy"
+    jar=$(mktemp -d)
+    mvn -q -B dependency:copy -Dartifact=org.gaul:s3proxy:2.6.0:jar:jar-with-dependencies -DoutputDirectory="$jar" >/dev/null 2>&1 &&
+      mv "$jar"/s3proxy-*.jar "$bin/s3proxy.jar" || echo "servers: s3proxy could not be fetched"
+    rm -rf "$jar"
+  else
+    echo "servers: no Maven here, s3proxy is skipped"
+  fi
 fi
-apt-get update -qq || true
-# shellcheck disable=SC2086
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o Dpkg::Options::=--force-confold \
-  $packages >/dev/null ||
-  echo "servers: some packages could not be installed"
