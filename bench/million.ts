@@ -1,10 +1,11 @@
-/** A directory of a million entries: made, listed, removed; the server's memory before and at its peak in each step.
+/** A directory of a million entries: made, listed, removed; the server's memory before, at its peak and some seconds after each step.
  *
  *    node bench/million.ts [--count 1000000] [--threads 8] */
 
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { mountedVolume } from '../test/mount/harness.ts'
 import {
@@ -18,6 +19,9 @@ import {
   type Step,
   whole,
 } from './harness.ts'
+
+/** An idle client has collected and given back by then. */
+const IDLE_MS = 12_000
 
 const { values } = parseArgs({
   options: { count: { type: 'string', default: '1000000' }, threads: { type: 'string', default: '8' } },
@@ -46,10 +50,12 @@ try {
       whole(before),
       whole(peakMiB(pid)),
     ])
+    await sleep(IDLE_MS)
+    table.at(-1)!.push(whole(rssMiB(pid)))
   }
   volume.unmount()
 } finally {
   volume.remove()
   rmSync(dir, { recursive: true, force: true })
 }
-printTable(['', 'entries/s', 's', 'first ms', 'server CPU s', 'MiB before', 'MiB peak'], table)
+printTable(['', 'entries/s', 's', 'first ms', 'server CPU s', 'MiB before', 'MiB peak', 'MiB after'], table)

@@ -19,7 +19,6 @@ import type { ChunkStore, SliceName, SliceWriter } from './chunk-store.ts'
 import { type Compression, openCodec } from './codec.ts'
 import { DEFAULT_HEALTH, type HealthLimits } from './disk-health.ts'
 import { Fetcher } from './fetcher.ts'
-import { IdleMemory } from './idle-memory.ts'
 import { type Block, blockKey, blocksOf, checkSlice } from './keys.ts'
 import { BlockSliceWriter } from './slice-writer.ts'
 import { Slots } from './slots.ts'
@@ -75,8 +74,6 @@ export interface ChunkOptions {
   readonly storageClass?: string
   /** how to wait between attempts of a put; absent: by the machine's timer */
   readonly pause?: (ms: number) => Promise<unknown>
-  /** called when the client has become idle and dropped its buffers: memory may go back to the system; absent: it stays */
-  readonly trimMemory?: () => void
 }
 
 /** of `--buffer-size`, for blocks that were read */
@@ -136,7 +133,6 @@ class Chunks implements ChunkStore {
   readonly #writeBack: WriteBack | null
   readonly #fetcher: Fetcher
   readonly #warming: Slots
-  readonly #idle: IdleMemory
 
   constructor(options: ChunkOptions, objects: BlockObjects, disk: CacheSet | null, counters: CacheCounters) {
     const { blockBytes, bufferBytes, cache } = options
@@ -144,7 +140,6 @@ class Chunks implements ChunkStore {
     this.#cache = cache
     this.#objects = objects
     this.#disk = disk
-    this.#idle = new IdleMemory(options.trimMemory ?? (() => {}))
     this.#buffers = new WriteBuffers({ blockBytes, limitBytes: bufferBytes })
     this.#memory = new BlockCache({
       budgetBytes: () => {
@@ -185,19 +180,16 @@ class Chunks implements ChunkStore {
   }
 
   read(slice: SliceName, off: number, len: number): Maybe<Buffer[]> {
-    this.#idle.touch()
     checkSlice(slice)
     assert(off >= 0 && len >= 0 && off + len <= slice.size, `slice ${slice.id} has no bytes ${off} + ${len}`)
     return this.#fetcher.read(slice, off, len)
   }
 
   prefetch(slice: SliceName, off: number, len: number): boolean {
-    this.#idle.touch()
     return this.#fetcher.prefetch(slice, off, len)
   }
 
   newWriter(options?: { readonly direct: boolean }): SliceWriter {
-    this.#idle.touch()
     return new BlockSliceWriter({
       buffers: this.#buffers,
       sink: options?.direct ? this.#objects : this.#sink,
@@ -226,7 +218,6 @@ class Chunks implements ChunkStore {
   }
 
   async warm(slice: SliceName): Promise<void> {
-    this.#idle.touch()
     if (this.#cache.sizeBytes <= 0) return
     await Promise.all(
       blocksOf(slice, this.blockBytes).map(async block => {
@@ -253,7 +244,6 @@ class Chunks implements ChunkStore {
   }
 
   async close(): Promise<void> {
-    this.#idle.close()
     await this.#writeBack?.close()
     await this.#disk?.close()
     this.#buffers.close()

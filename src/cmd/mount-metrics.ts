@@ -72,6 +72,13 @@ function watchProcess(metrics: Metrics): void {
     [[], cpuSeconds()],
   ])
   metrics.gauge('process_resident_memory_bytes', 'Resident memory size in bytes.', () => process.memoryUsage.rss())
+  metrics.gauge('nodejs_heap_size_used_bytes', 'Used part of the heap of V8.', () => process.memoryUsage().heapUsed)
+  metrics.gauge('nodejs_heap_size_total_bytes', 'Size of the heap of V8.', () => process.memoryUsage().heapTotal)
+  metrics.gauge(
+    'nodejs_external_memory_bytes',
+    'Memory of buffers, outside the heap of V8.',
+    () => process.memoryUsage().external,
+  )
   metrics.gauge(
     'process_start_time_seconds',
     'Start time of the process since unix epoch in seconds.',

@@ -9,6 +9,7 @@ import { nameFromText } from '../base/bytes.ts'
 import { SystemClock } from '../base/clock.ts'
 import { ENOENT, EROFS, errnoText, isErrno } from '../base/errno.ts'
 import { causeText, Fault } from '../base/fault.ts'
+import { IdleMemory } from '../base/idle-memory.ts'
 import { type Ino, ROOT_INO } from '../base/ino.ts'
 import type { Log } from '../base/log.ts'
 import { Metrics } from '../base/metrics.ts'
@@ -108,7 +109,6 @@ export async function startMount(
       random,
       log,
       metrics,
-      trimMemory,
     })
     undo.push(() => chunks.close())
     watchMeta(meta, metrics)
@@ -173,13 +173,19 @@ export async function startMount(
       log,
     })
     const unmount = (): Promise<void> => unmountFuse(settings.mountPoint, { lazy: true })
+    const idle = new IdleMemory(trimMemory)
+    undo.push(() => idle.close())
+    const count = countRequests(metrics)
     const server = new FuseServer(transport, vfs, {
       maxWrite: config.maxFuseIo,
       acl: config.acl,
       writebackCache: fuse.writebackCache,
       asyncDio: fuse.asyncDio,
       log,
-      onRequest: countRequests(metrics),
+      onRequest: (name, micros, errno, bytes) => {
+        idle.touch()
+        count(name, micros, errno, bytes)
+      },
       accessLog: virtual.accessLog,
     })
     vfs.setInvalidator(server.invalidator)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { IdleMemory } from '../../src/base/idle-memory.ts'
 import { BlockCache } from '../../src/chunk/block-cache.ts'
-import { IdleMemory } from '../../src/chunk/idle-memory.ts'
 
 describe('memory of an idle client', () => {
   it('the collector runs once, some seconds after the last use, and again only after another', t => {
