@@ -73,6 +73,8 @@ export type Cursor = string | number
 export interface Engine {
   /** `memory`, `sqlite3`, … for messages and metrics */
   readonly kind: string
+  /** The database is in this process, a gather costs microseconds and no trip: asking ahead and guessing would only cost. */
+  readonly isLocal?: boolean
   /** Creates what must exist before the first fact (tables, indexes). Idempotent. */
   prepare(): Maybe<void>
   /** One fact a read, in order. Faults (EIO) on records that cannot be decoded, naming the inode. */

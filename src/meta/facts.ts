@@ -58,11 +58,25 @@ export interface Quota {
 
 export type Read =
   | { readonly kind: 'node'; readonly ino: Ino }
-  | { readonly kind: 'dentry'; readonly parent: Ino; readonly name: Name; readonly empty?: boolean }
+  /** `likely`: what it nearly always is; on an engine that is far away the driver may go on with that, and have the commit
+   *  verify it (KnownFacts). Here and below, engines do not look at it. */
+  | {
+      readonly kind: 'dentry'
+      readonly parent: Ino
+      readonly name: Name
+      readonly empty?: boolean
+      readonly likely?: null
+    }
   /** the chunk's records as stored, or null where it has no list */
   | { readonly kind: 'chunk'; readonly ino: Ino; readonly index: number }
   /** indexes (ascending) of the stored chunks with from ≤ index < to */
-  | { readonly kind: 'chunkIndexes'; readonly ino: Ino; readonly from: number; readonly to: number }
+  | {
+      readonly kind: 'chunkIndexes'
+      readonly ino: Ino
+      readonly from: number
+      readonly to: number
+      readonly likely?: readonly number[]
+    }
   | { readonly kind: 'symlink'; readonly ino: Ino }
   | { readonly kind: 'xattr'; readonly ino: Ino; readonly name: Name }
   | { readonly kind: 'xattrNames'; readonly ino: Ino }

@@ -13,7 +13,7 @@ import type { VfsConfig } from './config.ts'
 import type { Invalidator } from './file-system.ts'
 import { Handles } from './handles.ts'
 import { OpenDirectories } from './open-directories.ts'
-import { OpenFiles } from './open-file.ts'
+import { type OpenFile, OpenFiles } from './open-file.ts'
 import { RecentChanges } from './recent-changes.ts'
 import { ToldAttrs } from './told.ts'
 import { UnsyncedSlices } from './unsynced.ts'
@@ -64,14 +64,22 @@ export class Core {
     return shown
   }
 
-  tellOr(ino: Ino, attr: Attr | Errno): Attr | Errno {
-    return isErrno(attr) ? attr : this.tell(ino, attr)
-  }
-
   /** Attributes no older than our own last change of the inode, told. */
   attrOf(ino: Ino): Maybe<Attr | Errno> {
+    return chain(this.#fresh(ino), attr => (isErrno(attr) ? attr : this.tell(ino, attr)))
+  }
+
+  /** The same for our own use: the kernel does not hear of them. */
+  refresh(file: OpenFile): Maybe<Attr | Errno> {
+    return chain(this.#fresh(file.ino), attr => {
+      if (!isErrno(attr)) file.attr = attr
+      return attr
+    })
+  }
+
+  #fresh(ino: Ino): Maybe<Attr | Errno> {
     const attr = this.meta.getattr(ino)
-    return isPromise(attr) ? this.#waitFresh(ino, attr, this.changes.now) : this.tellOr(ino, attr)
+    return isPromise(attr) ? this.#waitFresh(ino, attr, this.changes.now) : attr
   }
 
   /** An answer that was asked for at `moment`: asked for again if we changed the inode since. */
@@ -92,7 +100,7 @@ export class Core {
       moment = this.changes.now
       attr = await this.meta.getattr(ino)
     }
-    return this.tellOr(ino, attr)
+    return attr
   }
 }
 

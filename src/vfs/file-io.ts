@@ -164,7 +164,7 @@ export class FileIo {
     if (size === 0) return NOTHING
     if (offset < file.length) return this.#readWithin(ctx, handle, offset, Math.min(offset + size, file.length))
     // Perhaps somebody else made it longer.
-    return chain(this.#core.attrOf(file.ino), attr => {
+    return chain(this.#core.refresh(file), attr => {
       if (isErrno(attr)) return attr === ENOENT ? EBADF : attr
       return offset < file.length
         ? this.#readWithin(ctx, handle, offset, Math.min(offset + size, file.length))
@@ -226,7 +226,7 @@ export class FileIo {
     if ((openFlags & O_APPEND) === 0) return this.#put(file, writer, offset, data, early)
     if (writer.isDirty) return this.#append(file, writer, offset, data, early)
     // Another client may have made it longer since we looked; while we have data waiting its place is decided.
-    return chain(this.#core.attrOf(file.ino), attr => {
+    return chain(this.#core.refresh(file), attr => {
       if (isErrno(attr)) return asWriteError(attr)
       return file.busy === null ? this.#append(file, writer, offset, data, early) : file.busy.then(again)
     })
@@ -359,7 +359,7 @@ export class FileIo {
     if (whence !== SEEK_DATA && whence !== SEEK_HOLE) return EINVAL
     const { file, ino } = handle
     return chain(file.writer?.flush(), () =>
-      chain(this.#core.attrOf(ino), attr => {
+      chain(this.#core.refresh(file), attr => {
         if (isErrno(attr)) return attr === ENOENT ? EBADF : attr
         return (whence === SEEK_DATA ? seekData : seekHole)(this.#core.meta, ino, offset, file.length)
       }),

@@ -7,6 +7,7 @@ import { type Ino, NO_INO, TRASH_INO } from '../../src/base/ino.ts'
 import { Driver } from '../../src/meta/driver.ts'
 import type { Engine } from '../../src/meta/engine.ts'
 import type { Operation } from '../../src/meta/facts.ts'
+import { KnownFacts } from '../../src/meta/known-facts.ts'
 import { TYPE_DIRECTORY, TYPE_FILE, TYPE_SYMLINK } from '../../src/meta/model/attr.ts'
 import { type Caller, systemCaller } from '../../src/meta/model/caller.ts'
 import { setAcl } from '../../src/meta/ops/acl.ts'
@@ -28,7 +29,7 @@ import { writeSlice } from '../../src/meta/ops/write-slice.ts'
 import { removeXattr, setXattr } from '../../src/meta/ops/xattr.ts'
 import { hourName } from '../../src/meta/rules/trash.ts'
 import { background, endSession } from './background.ts'
-import { Lost, type Scheduler } from './scheduler.ts'
+import { Lost, type Turns } from './scheduler.ts'
 import { DIRECTORY_NAMES, FILE_NAMES, type World } from './world.ts'
 
 /** how often each thing is done */
@@ -66,7 +67,7 @@ export class Client {
   readonly id: number
   readonly world: World
   readonly engine: Engine
-  readonly scheduler: Scheduler
+  readonly scheduler: Turns
   readonly #driver: Driver
   readonly #deeds: Readonly<Record<Deed, number>>
   readonly #open = new Map<Ino, number>()
@@ -75,9 +76,11 @@ export class Client {
   sid = 0
   conflicts = 0
   lost = 0
+  /** of its deeds, milliseconds */
+  slowestMs = 0
   readonly done = new Map<string, number>()
 
-  constructor(options: { id: number; world: World; engine: Engine; scheduler: Scheduler; only?: readonly Deed[] }) {
+  constructor(options: { id: number; world: World; engine: Engine; scheduler: Turns; only?: readonly Deed[] }) {
     this.id = options.id
     this.world = options.world
     this.engine = options.engine
@@ -88,7 +91,9 @@ export class Client {
       random: this.world.random.next,
       onEffect: () => undefined, // what has to be done is found in the records, by whoever does it
       onConflict: () => this.conflicts++,
-      sleep: () => options.scheduler.later(this.id, () => undefined),
+      sleep: ms => options.scheduler.pause(this.id, ms),
+      // Every other client begins its changes with what it knows, which nothing here makes old.
+      known: this.id % 2 === 0 ? new KnownFacts(() => 0) : undefined,
     })
   }
 
@@ -97,10 +102,12 @@ export class Client {
     await this.#surely(() => putSession(this.sid, 2 ** 31, Buffer.from('{}')))
   }
 
-  /** One thread of requests. */
+  /** One thread of requests, until `stop`. */
   async live(): Promise<void> {
+    this.#stopped = false
     while (!this.#stopped) {
       const deed = this.world.random.weighted(this.#deeds)
+      const startMs = performance.now()
       try {
         const result = await (deed in background
           ? background[deed as keyof typeof background](this)
@@ -111,8 +118,9 @@ export class Client {
         if (!(error instanceof Lost)) throw error
         this.lost++
       }
+      this.slowestMs = Math.max(this.slowestMs, performance.now() - startMs)
       // A deed may have had nothing to do; others want to live too.
-      await this.scheduler.later(this.id, () => undefined)
+      await this.scheduler.pause(this.id, 0)
     }
   }
 
@@ -135,7 +143,7 @@ export class Client {
   }
 
   async wander() {
-    this.world.wander()
+    await this.world.wander()
   }
 
   create() {
@@ -167,7 +175,7 @@ export class Client {
 
   async unlink() {
     const [caller, parent] = [this.world.caller(), this.#directory()]
-    const name = this.#listed(parent, false) ?? this.#fileName()
+    const name = (await this.#listed(parent, false)) ?? this.#fileName()
     return await this.remove(caller, parent, name, await this.#removal(caller))
   }
 
@@ -179,7 +187,7 @@ export class Client {
 
   async rmdir() {
     const [caller, parent] = [this.world.caller(), this.#directory()]
-    const name = this.#listed(parent, true) ?? this.#directoryName()
+    const name = (await this.#listed(parent, true)) ?? this.#directoryName()
     const removal = await this.#removal(caller)
     return await this.change(() => rmdir(this.world.volume, caller, parent, name, removal), parent)
   }
@@ -188,15 +196,15 @@ export class Client {
     const { random, options, volume } = this.world
     const flags = random.pick([0, 0, 0, 1, 2])
     const parent = this.#directory()
-    let from = { parent, name: this.#listed(parent, false) ?? this.#fileName() }
+    let from = { parent, name: (await this.#listed(parent, false)) ?? this.#fileName() }
     let to = { parent: this.#directory(), name: this.#fileName() }
     if (options.quota) {
       if (random.oneIn(2)) {
-        from = { parent, name: this.#listed(parent, true) ?? this.#directoryName() }
+        from = { parent, name: (await this.#listed(parent, true)) ?? this.#directoryName() }
         to = { parent, name: this.#directoryName() }
       }
     } else if (random.below(3) > 0) {
-      from = { parent, name: this.#listed(parent, true) ?? this.#directoryName() }
+      from = { parent, name: (await this.#listed(parent, true)) ?? this.#directoryName() }
       to = { ...to, name: random.oneIn(5) ? this.#fileName() : this.#directoryName() }
     }
     const caller = this.world.caller()
@@ -363,8 +371,8 @@ export class Client {
     return this.world.files.pick(this.world.random)
   }
   /** A name that is there now, three times in four. */
-  #listed(parent: Ino, isDirectory: boolean): string | undefined {
-    return this.world.random.oneIn(4) ? undefined : this.world.nameIn(parent, isDirectory)
+  async #listed(parent: Ino, isDirectory: boolean): Promise<string | undefined> {
+    return this.world.random.oneIn(4) ? undefined : await this.world.nameIn(parent, isDirectory)
   }
   #fileName(): string {
     return this.world.random.skewed(FILE_NAMES)

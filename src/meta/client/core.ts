@@ -8,12 +8,14 @@ import { isPromise, type Maybe } from '../../base/maybe.ts'
 import { Driver } from '../driver.ts'
 import type { Engine, Intent, ScanKind, Scans } from '../engine.ts'
 import type { Effect, Operation } from '../facts.ts'
+import { KnownFacts } from '../known-facts.ts'
 import { KnownLimits } from '../limits.ts'
 import { type Caller, systemCaller } from '../model/caller.ts'
 import { type Format, parseFormat } from '../model/format.ts'
 import type { Volume } from '../model/volume.ts'
 import { OpenFiles } from '../open-files.ts'
 import { releaseSustained } from '../ops/session.ts'
+import { Removals } from '../removals.ts'
 import { rowsOf } from '../scan.ts'
 
 export interface MetaConfig {
@@ -66,7 +68,10 @@ export class ClientCore {
   protected readonly log: Log
   protected readonly random: () => number
   protected readonly driver: Driver
+  /** of an engine that is far away */
+  protected readonly known: KnownFacts | undefined
   protected readonly openFiles: OpenFiles
+  protected readonly removals = new Removals()
   protected readonly isOpen = (ino: Ino): boolean => this.openFiles.isOpen(ino)
 
   constructor(engine: Engine, json: string, options: ClientOptions) {
@@ -78,11 +83,13 @@ export class ClientCore {
     this.formatJson = json
     this.format = parseFormat(json)
     this.volume = this.volumeOf(this.format)
+    this.known = engine.isLocal === true ? undefined : new KnownFacts(() => options.clock.monotonicMs())
     this.driver = new Driver(engine, {
       random: options.random,
       onEffect: effect => this.#effect(effect),
       onCommit: changes => this.limits.applied(changes),
       onConflict: operation => this.hooks.onConflict?.(operation),
+      known: this.known,
     })
     this.openFiles = new OpenFiles(options.config.openCacheLimit)
   }
@@ -127,7 +134,10 @@ export class ClientCore {
 
   /** The last close of a node without names, or the clean-up of its session. */
   protected releaseSustained(sid: number, ino: Ino): Maybe<unknown> {
-    return this.run('change', () => releaseSustained(this.volume, sid, ino, this.clock.now()), ino)
+    return this.removals.during(takes => {
+      takes(ino)
+      return this.run('change', () => releaseSustained(this.volume, sid, ino, this.clock.now()), ino)
+    })
   }
 
   #effect(effect: Effect): void {

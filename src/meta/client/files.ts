@@ -4,7 +4,7 @@ import type { Name } from '../../base/bytes.ts'
 import type { Time } from '../../base/clock.ts'
 import { EPERM, type Errno, isErrno } from '../../base/errno.ts'
 import { type Ino, isSpecial, isTrash, NO_INO } from '../../base/ino.ts'
-import { chain, type Maybe } from '../../base/maybe.ts'
+import { chain, isPromise, type Maybe } from '../../base/maybe.ts'
 import { IdRange } from '../id-range.ts'
 import type { Entry, NewNode, SetAttr } from '../meta.ts'
 import type { AclRule } from '../model/acl.ts'
@@ -24,6 +24,8 @@ import { getXattr, listXattr, removeXattr, setXattr } from '../ops/xattr.ts'
 import { Names } from './names.ts'
 
 const SLICE_BATCH = 4096
+/** one from what is known, one from what was read */
+const EXACT_ATTEMPTS = 2
 
 /** What truncate and fallocate tell of a step (meta/ops). */
 interface Step {
@@ -46,10 +48,11 @@ export class Files extends Names {
     if (isTrash(ino)) return EPERM
     return chain(
       this.run('change', () => setattr(this.volume, caller, ino, set, this.openFiles.isOpen(ino)), ino),
-      attr => {
+      result => {
+        if (isErrno(result)) return result
         // A set mtime is our own doing: what is cached of the file stays true.
-        if (!isErrno(attr) && set.mtime !== undefined) this.openFiles.retimed(ino, attr)
-        return attr
+        if (set.mtime !== undefined) this.openFiles.retimed(ino, result.before.mtime, result.attr)
+        return result.attr
       },
     )
   }
@@ -109,15 +112,20 @@ export class Files extends Names {
     flags: number,
     exclusive: boolean,
   ): Maybe<(Entry & { readonly created: boolean }) | Errno> {
-    return chain(this.makeNode(caller, parent, name, what, !exclusive), made => {
-      if (isErrno(made)) return made
-      if (made.created) {
-        this.openFiles.opened(made.ino, made.attr)
-        return made
-      }
-      return chain(this.open(caller, made.ino, flags), opened =>
-        isErrno(opened) ? opened : { ...made, attr: opened.attr },
-      )
+    return chain(this.newInode(), ino => {
+      // Somebody may find it and remove it before we hear that it was made.
+      const made = this.#counting(ino, () => this.makeAs(ino, caller, parent, name, what, !exclusive))
+      return chain(made, result => {
+        if (!isErrno(result) && result.created) {
+          this.openFiles.confirmed(ino, result.attr)
+          return result
+        }
+        this.openFiles.closed(ino)
+        if (isErrno(result)) return result
+        return chain(this.open(caller, result.ino, flags), opened =>
+          isErrno(opened) ? opened : { ...result, attr: opened.attr },
+        )
+      })
     })
   }
 
@@ -133,15 +141,32 @@ export class Files extends Names {
   }
 
   open(caller: Caller, ino: Ino, flags: number): Maybe<{ readonly attr: Attr; readonly unchanged: boolean } | Errno> {
-    return chain(
-      this.driver.run('look', () => openNode(this.volume, caller, ino, flags)),
-      attr => {
-        if (isErrno(attr)) return attr
-        // The kernel may serve every read from its pages: then the opening is all we see of a reader.
-        this.touch(ino, attr)
-        return { attr, unchanged: this.openFiles.opened(ino, attr) }
-      },
-    )
+    const going = this.removals.of(ino)
+    if (going !== undefined) return going.then(() => this.open(caller, ino, flags))
+    const found = this.#counting(ino, () => this.driver.run('look', () => openNode(this.volume, caller, ino, flags)))
+    return chain(found, attr => {
+      if (isErrno(attr)) return chain(this.close(ino), () => attr)
+      // The kernel may serve every read from its pages: then the opening is all we see of a reader.
+      this.touch(ino, attr)
+      return { attr, unchanged: this.openFiles.confirmed(ino, attr) }
+    })
+  }
+
+  /** Counts the file as open before `work` asks for it; no more if that fails with a fault. */
+  #counting<T>(ino: Ino, work: () => Maybe<T>): Maybe<T> {
+    this.openFiles.counted(ino)
+    let result: Maybe<T>
+    try {
+      result = work()
+    } catch (error) {
+      this.openFiles.closed(ino)
+      throw error
+    }
+    if (!isPromise(result)) return result
+    return result.catch(async error => {
+      await this.close(ino)
+      throw error
+    })
   }
 
   close(ino: Ino): Maybe<undefined> {
@@ -174,14 +199,18 @@ export class Files extends Names {
   }
 
   writeSlice(ino: Ino, index: number, pos: number, slice: Slice, mtime: Time): Maybe<Attr | Errno> {
-    const commit = this.run(
-      'change',
-      () => writeSlice(this.volume, this.clock.now(), ino, index, pos, slice, mtime),
-      ino,
-    )
-    return chain(commit, written => {
+    // Far away, gather and commit are apart: only an exact commit tells whether somebody else wrote in between. One that
+    // collides is made without, and then we take it that somebody did.
+    let exact = true
+    let attempts = 0
+    const operation = () => {
+      exact = this.known !== undefined && ++attempts <= EXACT_ATTEMPTS && !this.known.isChanging(ino)
+      return writeSlice(this.volume, this.clock.now(), ino, index, pos, slice, mtime, exact)
+    }
+    return chain(this.#dropOnFault(ino, this.run('change', operation, ino)), written => {
       if (isErrno(written)) return written
-      this.openFiles.wrote(ino, written.before.mtime, written.attr, index)
+      const isCertain = exact || this.known === undefined
+      this.openFiles.wrote(ino, isCertain ? written.before.mtime : null, written.attr, index)
       if (written.records % 100 === 99 || written.records > 350) this.hooks.onLongChunk?.(ino, index, written.records)
       return written.attr
     })
@@ -191,14 +220,20 @@ export class Files extends Names {
     // What was granted once is not asked again between two steps.
     const step = (zeroedFrom?: number) => {
       const isGranted = viaHandle || zeroedFrom !== undefined
-      return this.run('change', () => truncate(this.volume, caller, ino, length, isGranted, zeroedFrom), ino)
+      return this.#dropOnFault(
+        ino,
+        this.run('change', () => truncate(this.volume, caller, ino, length, isGranted, zeroedFrom), ino),
+      )
     }
     return this.#stepped(ino, step(), step)
   }
 
   fallocate(caller: Caller, ino: Ino, mode: number, offset: number, length: number): Maybe<Attr | Errno> {
     const step = (zeroedFrom?: number) =>
-      this.run('change', () => fallocate(this.volume, caller, ino, mode, offset, length, zeroedFrom), ino)
+      this.#dropOnFault(
+        ino,
+        this.run('change', () => fallocate(this.volume, caller, ino, mode, offset, length, zeroedFrom), ino),
+      )
     return this.#stepped(ino, step(), step)
   }
 
@@ -224,13 +259,25 @@ export class Files extends Names {
     length: number,
   ): Maybe<{ readonly copied: number; readonly target: Attr } | Errno> {
     return chain(
-      this.run('change', () => copyRange(this.volume, caller, source, target, length), target.ino),
+      this.#dropOnFault(
+        target.ino,
+        this.run('change', () => copyRange(this.volume, caller, source, target, length), target.ino),
+      ),
       result => {
         if (isErrno(result)) return result
-        this.openFiles.wrote(target.ino, result.before.mtime, result.target)
+        this.openFiles.wrote(target.ino, this.known === undefined ? result.before.mtime : null, result.target)
         return result
       },
     )
+  }
+
+  /** A change of a file's data that failed may have been made all the same. */
+  #dropOnFault<T>(ino: Ino, result: Maybe<T>): Maybe<T> {
+    if (!isPromise(result)) return result
+    return result.catch(error => {
+      this.openFiles.dropChunks(ino)
+      throw error
+    })
   }
 
   touch(ino: Ino, attr: Attr): void {

@@ -39,7 +39,9 @@ export class Names extends Sessions {
   lookup(caller: Caller, parent: Ino, name: Name): Maybe<Entry | Errno> {
     if (parent === ROOT_INO && name === '.trash')
       return chain(this.getattr(TRASH_INO), attr => (isErrno(attr) ? attr : { ino: TRASH_INO, attr }))
-    return this.driver.run('look', () => lookup(caller, parent, name))
+    const found = this.driver.run('look', () => lookup(caller, parent, name))
+    if (isPromise(found)) return found.then(entry => this.#seenEntry(entry))
+    return this.#seenEntry(found)
   }
 
   getattr(ino: Ino): Maybe<Attr | Errno> {
@@ -69,7 +71,7 @@ export class Names extends Sessions {
   rmdir(caller: Caller, parent: Ino, name: Name, options?: { readonly skipTrash?: boolean }): Maybe<Entry | Errno> {
     if (parent === ROOT_INO && name === '.trash') return EPERM
     return chain(this.#trashFor(parent, options), trash =>
-      this.run('change', () => rmdir(this.volume, caller, parent, name, this.#removal(trash)), parent),
+      this.run('change', () => rmdir(this.volume, caller, parent, name, this.#removalOf(trash)), parent),
     )
   }
 
@@ -84,13 +86,11 @@ export class Names extends Sessions {
     return chain(this.#trashFor(to.parent, undefined), trash =>
       chain(this.#movedSubtree(caller, from, to), subtree =>
         chain(
-          this.run(
-            'change',
-            () => rename(this.volume, caller, from, to, flags, { ...this.#removal(trash), subtree }),
-            to.parent,
+          this.#removing(trash, removal =>
+            this.run('change', () => rename(this.volume, caller, from, to, flags, { ...removal, subtree }), to.parent),
           ),
           result => {
-            if (isErrno(result) || !result.replacedIsGone) return result
+            if (isErrno(result) || !result.replacedIsSustained) return result
             return chain(this.#nameless(result.replaced), () => result)
           },
         ),
@@ -126,13 +126,20 @@ export class Names extends Sessions {
   }
 
   entriesOf(ino: Ino, names: readonly Name[]): Maybe<readonly (DirEntry | null)[]> {
-    return chain(
-      this.engine.gather(
-        names.map(name => dentry(ino, name)),
-        'look',
-      ),
-      facts => (facts as readonly (Dentry | null)[]).map((found, i) => (found ? { name: names[i]!, ...found } : null)),
-    )
+    const reads = names.map(name => dentry(ino, name))
+    const moment = this.known?.moment ?? 0
+    return chain(this.engine.gather(reads, 'look'), facts => {
+      this.known?.learn(reads, facts, moment)
+      return (facts as readonly (Dentry | null)[]).map((found, i) => {
+        if (found?.attr) this.openFiles.seen(found.ino, found.attr)
+        return found && { name: names[i]!, ...found }
+      })
+    })
+  }
+
+  #seenEntry(entry: Entry | Errno): Entry | Errno {
+    if (!isErrno(entry)) this.openFiles.seen(entry.ino, entry.attr)
+    return entry
   }
 
   /** A root that the engine cannot show still mounts (spec section 18): an empty-looking directory instead of an error. */
@@ -153,20 +160,59 @@ export class Names extends Sessions {
     what: NewNode,
     orExisting: boolean,
   ): Maybe<(Entry & { readonly created: boolean }) | Errno> {
-    // A read-only client gets its verdict without a number: the engine would not give it one.
-    return chain(this.config.readOnly ? NO_INO : this.#inodes.take(), id => {
-      const ino = id as Ino
-      return this.run('change', () => make(this.volume, caller, parent, name, ino, what, { orExisting }), parent)
-    })
+    return chain(this.newInode(), ino => this.makeAs(ino, caller, parent, name, what, orExisting))
+  }
+
+  /** A read-only client gets its verdict without a number: the engine would not give it one. */
+  protected newInode(): Maybe<Ino> {
+    return this.config.readOnly ? NO_INO : (this.#inodes.take() as Maybe<Ino>)
+  }
+
+  protected makeAs(
+    ino: Ino,
+    caller: Caller,
+    parent: Ino,
+    name: Name,
+    what: NewNode,
+    orExisting: boolean,
+  ): Maybe<(Entry & { readonly created: boolean }) | Errno> {
+    return this.run('change', () => make(this.volume, caller, parent, name, ino, what, { orExisting }), parent)
   }
 
   #entries(ino: Ino, cursor: Cursor | null, limit: number, attrs: boolean): Maybe<Page<DirEntry>> {
     if (cursor === null && !isSpecial(ino)) this.touchNow(ino, this.clock.now())
-    return this.engine.scan('entries', { parent: ino, attrs }, cursor, limit)
+    const moment = this.known?.moment ?? 0
+    const page = this.engine.scan('entries', { parent: ino, attrs }, cursor, limit)
+    if (!attrs || (this.known === undefined && this.openFiles.size === 0)) return page
+    return chain(page, listed => {
+      this.known?.learnListed(ino, listed.rows, moment)
+      for (const row of listed.rows) if (row.attr) this.openFiles.seen(row.ino, row.attr)
+      return listed
+    })
   }
 
-  #removal(trash: Ino): Removal {
+  #removalOf(trash: Ino): Removal {
     return { trash, isOpen: this.isOpen, sid: this.sid }
+  }
+
+  /** Runs what may take a file its last name. Nobody opens a file meanwhile that it found closed; where nobody knows whether
+   *  it happened, a file that it found open may have lost its name: its last close asks. */
+  #removing<T>(trash: Ino, remove: (removal: Removal) => Maybe<T>): Maybe<T> {
+    const kept: Ino[] = []
+    const forgotten = (error: unknown): never => {
+      for (const ino of kept) this.openFiles.removed(ino)
+      throw error
+    }
+    return this.removals.during(takes => {
+      const isOpen = (ino: Ino): boolean => {
+        const open = this.openFiles.isOpen(ino)
+        if (open) kept.push(ino)
+        else takes(ino)
+        return open
+      }
+      const result = remove({ trash, isOpen, sid: this.sid })
+      return isPromise(result) ? result.catch(forgotten) : result
+    })
   }
 
   #trashFor(parent: Ino, options: { readonly skipTrash?: boolean } | undefined): Maybe<Ino> {
@@ -190,19 +236,18 @@ export class Names extends Sessions {
   }
 
   protected removeName(caller: Caller, parent: Ino, name: Name, trash: Ino): Maybe<Entry | Errno> {
-    const result = this.run('change', () => unlink(this.volume, caller, parent, name, this.#removal(trash)), parent)
-    return chain(result, gone => {
-      if (isErrno(gone) || gone.attr.nlink > 0) return gone
-      return chain(this.#nameless(gone.ino), () => gone)
-    })
+    const result = this.#removing(trash, removal =>
+      this.run('change', () => unlink(this.volume, caller, parent, name, removal), parent),
+    )
+    return chain(result, gone =>
+      isErrno(gone) || !gone.isSustained ? gone : chain(this.#nameless(gone.ino), () => gone),
+    )
   }
 
-  /** A node lost its last name: if it is open here, the last close lets it go; if it was closed meanwhile, now is the time. */
+  /** A node lost its last name while it was open here: the last close lets it go, or now is the time if that was meanwhile. */
   #nameless(ino: Ino): Maybe<undefined> {
     if (this.openFiles.removed(ino)) return undefined
-    return chain(this.engine.gather([{ kind: 'sustained', sid: this.sid, ino }], 'look'), facts =>
-      facts[0] === true ? chain(this.releaseSustained(this.sid, ino), () => undefined) : undefined,
-    )
+    return chain(this.releaseSustained(this.sid, ino), () => undefined)
   }
 
   protected touchNow(ino: Ino, now: Time): void {

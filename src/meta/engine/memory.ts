@@ -26,10 +26,12 @@ const REFUSAL: Outcome = { done: false }
 
 export class MemoryEngine implements Engine {
   readonly kind = 'memory'
+  readonly isLocal: boolean
   readonly #tables = new Tables()
   readonly #turn: (() => Promise<void>) | null
 
   constructor(options: MemoryOptions = {}) {
+    this.isLocal = !options.deferred
     this.#turn = options.deferred ? (options.turn ?? (() => new Promise(resolve => setImmediate(resolve)))) : null
   }
 

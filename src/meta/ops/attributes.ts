@@ -27,11 +27,23 @@ export function* access(caller: Caller, ino: Ino, mask: number): Operation<undef
   return (yield* mayAccessNode(attr, caller, mask)) ? done(undefined) : EACCES
 }
 
+export interface Attributed {
+  readonly attr: Attr
+  /** the node as it was just before */
+  readonly before: Attr
+}
+
 /** Changes mode, owner, times and flags (spec meta-model section 14). Immutable and append-only nodes are not protected
  *  from it. EROFS, EPERM (in the trash; not the owner; not a member of the new group), ENOENT, EACCES.
  *  `isOpen`: a file that was unlinked while it is open here lies in the trash, and its handles go on working.
  *  Where nothing changes nothing is written; else ctime is now. One gather; two more for chmod under an access rule. */
-export function* setattr(volume: Volume, caller: Caller, ino: Ino, set: SetAttr, isOpen = false): Operation<Attr> {
+export function* setattr(
+  volume: Volume,
+  caller: Caller,
+  ino: Ino,
+  set: SetAttr,
+  isOpen = false,
+): Operation<Attributed> {
   if (volume.readOnly) return EROFS
   if (isTrash(ino)) return EPERM
   const [before] = yield* gather(node(ino))
@@ -46,9 +58,9 @@ export function* setattr(volume: Volume, caller: Caller, ino: Ino, set: SetAttr,
   if (isErrno(timed)) return timed
   const after = set.flags === undefined ? timed : { ...timed, flags: set.flags }
 
-  if (after === before) return done(before)
+  if (after === before) return done({ attr: before, before })
   const attr: Attr = { ...after, ctime: caller.now }
-  return done(attr, [{ kind: 'putNode', ino, attr }, ...moveOwnersUsage(volume, ino, before, attr)])
+  return done({ attr, before }, [{ kind: 'putNode', ino, attr }, ...moveOwnersUsage(volume, ino, before, attr)])
 }
 
 // Each step returns the same object where it changes nothing; a new one counts as a change, also with equal values.

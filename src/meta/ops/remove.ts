@@ -30,6 +30,8 @@ export interface Loss {
   readonly attr: Attr
   readonly changes: Change[]
   readonly effects: Effect[]
+  /** it goes on without a name until its last close */
+  readonly isSustained?: boolean
 }
 
 /** A directory that is empty loses its only name. Its statistics and quota go with it, into the trash too. */
@@ -70,7 +72,7 @@ export function* dropName(volume: Volume, caller: Caller, place: Place, found: D
       { kind: 'sustain', sid: removal.sid, ino },
       ...counted,
     ]
-    return { attr: gone, changes, effects: [] }
+    return { attr: gone, changes, effects: [], isSustained: true }
   }
   const changes: Change[] = [
     { kind: 'delNode', ino },
@@ -90,7 +92,7 @@ export function* dropName(volume: Volume, caller: Caller, place: Place, found: D
  *  Whoever cuts a file to 0 writes zeros down in its first chunk (rules/chunks.ts; every client does), so that one tells of
  *  all: engines that cannot list the chunks of a file need not try. */
 function* hasChunks(ino: Ino): Asking<boolean> {
-  const [stored] = yield* gather({ kind: 'chunkIndexes', ino, from: 0, to: 1 })
+  const [stored] = yield* gather({ kind: 'chunkIndexes', ino, from: 0, to: 1, likely: [] })
   return stored.length > 0
 }
 
@@ -102,7 +104,8 @@ interface Named {
 /** Two names of one node, equal in their first bytes, may come to the same entry of the trash: the second is dropped. */
 function* isKeptAlready(place: Place, { ino, attr }: Named, trash: Ino): Asking<boolean> {
   if (attr.nlink <= 1) return false
-  const [taken] = yield* gather(dentry(trash, trashEntryName(place.parent, ino, place.name)))
+  const entry = dentry(trash, trashEntryName(place.parent, ino, place.name))
+  const [taken] = yield* gather({ ...entry, likely: null })
   return taken !== null
 }
 

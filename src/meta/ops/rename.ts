@@ -57,6 +57,8 @@ export interface Renamed {
   readonly replaced: Ino
   /** that was its last name */
   readonly replacedIsGone: boolean
+  /** it goes on without a name until its last close */
+  readonly replacedIsSustained: boolean
 }
 
 /** EINVAL, ENOTSUP (flags), EBUSY for dots, EINVAL, ENAMETOOLONG, EPERM (trash), EROFS; ENOENT, ENOTDIR, EACCES (X);
@@ -87,7 +89,8 @@ export function* rename(
   if (target && (flags & RENAME_NOREPLACE) !== 0) return EEXIST
   if (exchange && !target?.attr) return ENOENT
   if (livesInTrash(toDir.attr.parent) && (flags & RENAME_RESTORE) === 0) return ENOENT
-  if (target?.ino === moved.ino) return done({ moved, replaced: NO_INO, replacedIsGone: false })
+  if (target?.ino === moved.ino)
+    return done({ moved, replaced: NO_INO, replacedIsGone: false, replacedIsSustained: false })
   const back = exchange ? standing(target) : null
   const replaced = exchange ? null : target
 
@@ -138,6 +141,7 @@ export function* rename(
     moved: { ino: moved.ino, attr: arrived.attr },
     replaced: replaced?.ino ?? NO_INO,
     replacedIsGone: loss !== null && loss.attr.nlink === 0,
+    replacedIsSustained: loss?.isSustained === true,
   }
   return done(result, changes, loss?.effects ?? [])
 }

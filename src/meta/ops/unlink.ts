@@ -15,11 +15,22 @@ import { isTrashName, mayTakeFrom } from '../rules/trash.ts'
 import { enter, entryCharge, gatherPlace, takeRefusal } from './place.ts'
 import { dropName, type Removal } from './remove.ts'
 
+export type Unlinked = Entry & {
+  /** it goes on without a name until its last close */
+  readonly isSustained: boolean
+}
+
 /** Returns the node as it is afterwards (nlink 0: that was its last name). EPERM (trash), EROFS, EISDIR for `.` and `..`,
  *  ENOENT, ENOTDIR, EACCES (X), ENOENT (name), EPERM, EACCES (W), EPERM (append-only, sticky, protected node), EISDIR.
  *  One round trip, one more for an ACL on the directory, for the trash of a node with several names, and for the last name
  *  of an empty file. */
-export function* unlink(volume: Volume, caller: Caller, parent: Ino, name: Name, removal: Removal): Operation<Entry> {
+export function* unlink(
+  volume: Volume,
+  caller: Caller,
+  parent: Ino,
+  name: Name,
+  removal: Removal,
+): Operation<Unlinked> {
   if (isTrashName(parent, name) || !mayTakeFrom(parent, caller)) return EPERM
   if (volume.readOnly) return EROFS
   if (isDots(name)) return EISDIR
@@ -38,5 +49,5 @@ export function* unlink(volume: Volume, caller: Caller, parent: Ino, name: Name,
     changes.push({ kind: 'adjustDir', ino: parent, nlink: 0, at: dirTimesDue(entered.attr, volume, caller.now) })
   }
   changes.push(...chargeDirectories(volume, parent, above, entryCharge(found.attr, -1)))
-  return done({ ino: found.ino, attr: loss.attr }, changes, loss.effects)
+  return done({ ino: found.ino, attr: loss.attr, isSustained: loss.isSustained === true }, changes, loss.effects)
 }

@@ -11,14 +11,15 @@ import { chargeLength } from './growth.ts'
 
 export interface SliceWritten {
   readonly attr: Attr
-  /** the node as it was just before */
+  /** the node as it was just before; its times are certain only where `exact` was asked, or gather and commit are one */
   readonly before: Attr
   /** length of the chunk's list now */
   readonly records: number
 }
 
 /** Appends the record at `pos` of chunk `index` and extends the file to cover it. `mtime` is when the buffered bytes were
- *  last changed, `now` becomes ctime. Flags and trash are not asked: the open was, and the data is stored already.
+ *  last changed, `now` becomes ctime. `exact`: nobody else may have touched the file between reading and writing it, so that
+ *  the caller learns of every other writer by the times of `before`; without, writers of one file do not collide. Flags and trash are not asked: the open was, and the data is stored already.
  *  ENOENT, EPERM (no regular file), EROFS, EFBIG, EDQUOT, ENOSPC: then the caller removes the objects again.
  *  One gather while the length stays, or grows in a file with one name on a volume without directory quotas. */
 export function* writeSlice(
@@ -29,6 +30,7 @@ export function* writeSlice(
   pos: number,
   slice: Slice,
   mtime: Time,
+  exact = false,
 ): Operation<SliceWritten> {
   if (volume.readOnly) return EROFS
   const end = index * CHUNK_BYTES + pos + slice.len
@@ -47,7 +49,7 @@ export function* writeSlice(
       { kind: 'appendSlices', ino, index, records: encodeRecords([{ pos, id, size, off, len }]) },
       { kind: 'newSlice', id, size, refs: 1 },
       // `end`, not the length we saw: a file that was truncated meanwhile must not grow back.
-      { kind: 'extendNode', ino, length: end, mtime, ctime: now },
+      exact ? { kind: 'putNode', ino, attr } : { kind: 'extendNode', ino, length: end, mtime, ctime: now },
       ...charges,
     ],
   )

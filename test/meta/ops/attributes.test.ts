@@ -26,7 +26,8 @@ import {
 const world = (attr: Partial<Attr>): World => [[node(FILE), attrOf(attr)]]
 const set = (attr: Partial<Attr>, change: SetAttr, caller: Caller = owner) =>
   decide(setattr(volume, caller, FILE, change), world(attr))
-const modeAfter = (attr: Partial<Attr>, change: SetAttr, caller: Caller): number => set(attr, change, caller).value.mode
+const modeAfter = (attr: Partial<Attr>, change: SetAttr, caller: Caller): number =>
+  set(attr, change, caller).value.attr.mode
 const unchecked: Caller = { ...stranger, check: false }
 
 test('getattr and access answer from the node, or ENOENT', () => {
@@ -41,7 +42,8 @@ test('getattr and access answer from the node, or ENOENT', () => {
 test('setattr writes the whole node once and sets ctime', () => {
   const { value, changes, trips } = set({}, { mode: 0o600 })
   const attr = attrOf({ mode: 0o600, ctime: NOW })
-  assert.deepEqual([value, changes, trips], [attr, [{ kind: 'putNode', ino: FILE, attr }], 1])
+  assert.deepEqual(value, { attr, before: attrOf() })
+  assert.deepEqual([changes, trips], [[{ kind: 'putNode', ino: FILE, attr }], 1])
 })
 
 test('equal values change nothing, not even ctime', () => {
@@ -87,26 +89,26 @@ test('the group is changed by root and by the owner, who must be a member', () =
   assert.equal(set({}, { gid: 601 }, stranger).errno, EPERM)
   assert.equal(set({}, { gid: 600 }, unchecked).errno, EPERM)
   assert.equal(set({}, { gid: 601 }, owner).errno, EPERM)
-  assert.equal(set({}, { gid: 601 }, { ...owner, gids: [600, 601] }).value.gid, 601)
-  assert.equal(set({}, { gid: 601 }, root).value.gid, 601)
+  assert.equal(set({}, { gid: 601 }, { ...owner, gids: [600, 601] }).value.attr.gid, 601)
+  assert.equal(set({}, { gid: 601 }, root).value.attr.gid, 601)
 })
 
 test('the owner is changed by root', () => {
   assert.equal(set({}, { uid: 501 }, owner).errno, EPERM)
-  assert.equal(set({}, { uid: 501 }, root).value.uid, 501)
+  assert.equal(set({}, { uid: 501 }, root).value.attr.uid, 501)
 })
 
 test('"now" is for the owner and whoever may write; a chosen time is the owner’s', () => {
   assert.equal(set({}, { mtime: 'now' }, stranger).errno, EACCES)
-  assert.deepEqual(set({ mode: 0o666 }, { mtime: 'now' }, stranger).value.mtime, NOW)
-  assert.deepEqual(set({ mode: 0 }, { atime: 'now' }, owner).value, attrOf({ mode: 0, atime: NOW, ctime: NOW }))
+  assert.deepEqual(set({ mode: 0o666 }, { mtime: 'now' }, stranger).value.attr.mtime, NOW)
+  assert.deepEqual(set({ mode: 0 }, { atime: 'now' }, owner).value.attr, attrOf({ mode: 0, atime: NOW, ctime: NOW }))
   assert.equal(set({ mode: 0o666 }, { mtime: { sec: 1, nsec: 0 } }, stranger).errno, EPERM)
   assert.equal(set({ uid: 0, mode: 0o666 }, { mtime: { sec: 1, nsec: 0 } }, unchecked).errno, EPERM)
-  assert.deepEqual(set({}, { mtime: { sec: -1, nsec: 5 } }, owner).value.mtime, { sec: -1, nsec: 5 })
+  assert.deepEqual(set({}, { mtime: { sec: -1, nsec: 5 } }, owner).value.attr.mtime, { sec: -1, nsec: 5 })
 })
 
 test('flags are set as they are, and an immutable node may still be changed here', () => {
-  assert.equal(set({}, { flags: FLAG_IMMUTABLE }).value.flags, FLAG_IMMUTABLE)
+  assert.equal(set({}, { flags: FLAG_IMMUTABLE }).value.attr.flags, FLAG_IMMUTABLE)
   assert.equal(set({ flags: FLAG_IMMUTABLE }, { mode: 0o600 }).errno, 0)
 })
 
@@ -125,8 +127,8 @@ test('chmod under an access rule moves its mask, and refers to the rule that res
     [{ kind: 'aclRule', id: 3 }, rule],
     [{ kind: 'aclId', rule: changed }, 4],
   ]
-  const { value } = decide(setattr(volume, owner, FILE, { mode: 0o750 }), facts)
-  assert.deepEqual([value.mode, value.accessAcl, value.ctime], [0o750, 4, NOW])
+  const { attr } = decide(setattr(volume, owner, FILE, { mode: 0o750 }), facts).value
+  assert.deepEqual([attr.mode, attr.accessAcl, attr.ctime], [0o750, 4, NOW])
   assert.equal(decide(setattr(volume, stranger, FILE, { mode: 0o750 }), facts).errno, EPERM)
   assert.throws(() => decide(setattr(volume, owner, FILE, { mode: 0 }), facts.slice(0, 1)), /read access rule 3/)
 })

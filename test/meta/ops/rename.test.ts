@@ -69,7 +69,12 @@ test('within a directory only the entry and the times move', () => {
   const facts = tree()
   const renamed = renaming(facts, [2, 'file'], [2, 'new'])
   const attr = { ...facts.attr(10), ctime: NOW }
-  assert.deepEqual(renamed.value, { moved: { ino: 10, attr }, replaced: NO_INO, replacedIsGone: false })
+  assert.deepEqual(renamed.value, {
+    moved: { ino: 10, attr },
+    replaced: NO_INO,
+    replacedIsGone: false,
+    replacedIsSustained: false,
+  })
   assert.equal(renamed.rounds, 1)
   assert.deepEqual(renamed.changes, [
     { kind: 'delDentry', parent: 2, name: 'file' },
@@ -135,7 +140,10 @@ test('two names of one node: nothing changes', () => {
 
 test('a replaced file whose last name that was is deleted, with its data left as a dead file', () => {
   const renamed = renaming(tree(), [2, 'file'], [3, 'other'], { on: volume({ dirStats: true }) })
-  assert.deepEqual([renamed.value.replaced, renamed.value.replacedIsGone], [20, true])
+  assert.deepEqual(
+    [renamed.value.replaced, renamed.value.replacedIsGone, renamed.value.replacedIsSustained],
+    [20, true, false],
+  )
   assert.deepEqual(renamed.changes.slice(0, 6), [
     { kind: 'delDentry', parent: 2, name: 'file' },
     { kind: 'delNode', ino: 20 },
@@ -151,7 +159,8 @@ test('a replaced file whose last name that was is deleted, with its data left as
 test('a replaced file that is open here is sustained', () => {
   const renamed = renaming(tree(), [2, 'file'], [3, 'other'], { open: true })
   assert.ok(renamed.changes.some(c => c.kind === 'sustain' && c.ino === 20 && c.sid === 11))
-  assert.deepEqual([renamed.value.replacedIsGone, renamed.effects], [true, []])
+  const { replacedIsGone, replacedIsSustained } = renamed.value
+  assert.deepEqual([replacedIsGone, replacedIsSustained, renamed.effects], [true, true, []])
 })
 
 test('a replaced node with more names keeps them', () => {
@@ -201,7 +210,12 @@ test('exchange swaps two entries, their parents and links; nothing is deleted', 
   const renamed = renaming(facts, [2, 'full'], [3, 'other'], { flags: RENAME_EXCHANGE, trash: HOUR, on })
   const moved = { ...facts.attr(12), parent: ino(3), ctime: NOW }
   const back = { ...facts.attr(20), parent: ino(2), ctime: NOW }
-  assert.deepEqual(renamed.value, { moved: { ino: 12, attr: moved }, replaced: NO_INO, replacedIsGone: false })
+  assert.deepEqual(renamed.value, {
+    moved: { ino: 12, attr: moved },
+    replaced: NO_INO,
+    replacedIsGone: false,
+    replacedIsSustained: false,
+  })
   assert.deepEqual(renamed.changes, [
     { kind: 'setDentry', parent: 2, name: 'full', ino: 20, type: 1 },
     { kind: 'putNode', ino: 20, attr: back },

@@ -35,7 +35,7 @@ const unlinking = (facts: Facts, call: Call = {}) => {
 test('the last name of a file takes the node along, and its data waits as a dead file', () => {
   const facts = tree()
   const gone = unlinking(facts)
-  assert.deepEqual(gone.value, { ino: 3, attr: { ...facts.attr(3), nlink: 0, ctime: NOW } })
+  assert.deepEqual(gone.value, { ino: 3, attr: { ...facts.attr(3), nlink: 0, ctime: NOW }, isSustained: false })
   assert.equal(gone.rounds, 1)
   assert.deepEqual(gone.changes, [
     { kind: 'delDentry', parent: 2, name: 'file' },
@@ -105,7 +105,7 @@ test('the last name of a file that is open here leaves the node sustained, witho
   const facts = tree()
   const gone = unlinking(facts, { open: true })
   const attr = { ...facts.attr(3), nlink: 0, ctime: NOW }
-  assert.deepEqual(gone.value, { ino: 3, attr })
+  assert.deepEqual(gone.value, { ino: 3, attr, isSustained: true })
   assert.deepEqual(gone.changes, [
     { kind: 'delDentry', parent: 2, name: 'file' },
     { kind: 'putNode', ino: 3, attr },
@@ -127,7 +127,7 @@ test('the trash takes the node under a name that tells where it was; volume and 
   const on = volume({ dirStats: true, userGroup: true, quotas: [ROOT_INO] })
   const gone = unlinking(facts, { trash: HOUR, on, open: true })
   const attr = { ...facts.attr(3), parent: HOUR, ctime: NOW }
-  assert.deepEqual(gone.value, { ino: 3, attr })
+  assert.deepEqual(gone.value, { ino: 3, attr, isSustained: false })
   assert.equal(gone.rounds, 1)
   assert.deepEqual(gone.changes, [
     { kind: 'delDentry', parent: 2, name: 'file' },

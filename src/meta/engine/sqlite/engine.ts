@@ -62,6 +62,7 @@ function layoutOf(db: Database, prefix: string): Layout {
 
 export class SqliteEngine implements Engine {
   readonly kind = 'sqlite3'
+  readonly isLocal = true
   readonly #db: Database
   readonly #url: SqliteUrl
   readonly #readOnly: boolean
