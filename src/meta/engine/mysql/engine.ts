@@ -18,7 +18,7 @@ import { faultOf, isMadeMeanwhile, isNoTable, wordsOf } from './errors.ts'
 import { Gatherer } from './gather.ts'
 import { Pool, type PoolCounts } from './pool.ts'
 import { Scanner } from './scan.ts'
-import { missing, schemaQuestion, storedOf } from './schema.ts'
+import { missing, schemaQuestions, storedOf } from './schema.ts'
 import { collationOf, requireServer, warningOf } from './server.ts'
 import { characters, type Statement } from './statement.ts'
 import { Tables } from './tables.ts'
@@ -201,8 +201,7 @@ export class MysqlEngine implements Engine {
 
   async #readSchema(): Promise<void> {
     const { pool, tables } = this.#parts
-    const [answer] = await this.#run([schemaQuestion(tables)])
-    const stored = storedOf(answer!, tables)
+    const stored = storedOf(await this.#run(schemaQuestions(tables)), tables)
     this.#missing = missing(stored, tables, collationOf(pool.server.version))
     tables.nodeColumns = new Set(stored.columns.get('node')?.keys())
     // Statements that were made for an older schema know nothing of its new columns.

@@ -33,6 +33,7 @@ export interface PoolOptions {
 export interface PoolCounts {
   /** round trips */
   flights: number
+  /** with BEGIN and COMMIT */
   statements: number
   /** connections made */
   connects: number
@@ -115,7 +116,7 @@ export class Pool {
   async #send(connection: MysqlConnection, job: Job): Promise<void> {
     const { statements, purpose } = job
     this.counts.flights++
-    this.counts.statements += statements.length
+    this.counts.statements += statements.length + (purpose === 'commit' ? 2 : 0)
     try {
       job.resolve(await connection.fly(statements, TRAVEL[purpose]))
     } catch (error) {

@@ -45,31 +45,31 @@ export interface Stored {
   readonly engines: ReadonlyMap<string, string>
 }
 
-/** Asks for all tables of the volume. */
-export function schemaQuestion(tables: Tables): Statement {
+/** Asks for columns, indexes and storage engines of all tables of the volume. */
+export function schemaQuestions(tables: Tables): Statement[] {
   const names = TABLES.map(({ name }) => literal(characters(tables.prefix + name))).join(', ')
   const ours = `table_schema = DATABASE() AND table_name IN (${names})`
-  return {
-    text: `SELECT 'column', lower(table_name), column_name, data_type FROM information_schema.columns WHERE ${ours}
-      UNION ALL SELECT 'index', lower(table_name), index_name, '' FROM information_schema.statistics WHERE ${ours}
-      UNION ALL SELECT 'engine', lower(table_name), engine, '' FROM information_schema.tables WHERE ${ours}`,
-    values: [],
-  }
+  return [
+    { text: `SELECT table_name, column_name, data_type FROM information_schema.columns WHERE ${ours}`, values: [] },
+    { text: `SELECT index_name FROM information_schema.statistics WHERE ${ours}`, values: [] },
+    { text: `SELECT table_name, engine FROM information_schema.tables WHERE ${ours}`, values: [] },
+  ]
 }
 
-export function storedOf(answer: Answer, tables: Tables): Stored {
-  const ourName = new Map(TABLES.map(({ name }) => [(tables.prefix + name).toLowerCase(), name]))
+export function storedOf([columnRows, indexRows, tableRows]: readonly Answer[], tables: Tables): Stored {
+  // A server that keeps names of tables in lower case gives them back so.
+  const ours = new Map(TABLES.map(({ name }) => [(tables.prefix + name).toLowerCase(), name]))
+  const tableOf = (name: unknown): string => ours.get(String(name).toLowerCase())!
   const columns = new Map<string, Map<string, string>>()
-  const indexes = new Set<string>()
-  const engines = new Map<string, string>()
-  for (const row of answer.rows) {
-    const [what, table, name, type] = row.map(String) as [string, string, string, string]
-    const ours = ourName.get(table)!
-    if (what === 'index') indexes.add(name)
-    else if (what === 'engine') engines.set(ours, name)
-    else columns.set(ours, (columns.get(ours) ?? new Map()).set(name, type))
+  for (const [table, column, type] of columnRows!.rows) {
+    const known = columns.get(tableOf(table)) ?? new Map<string, string>()
+    columns.set(tableOf(table), known.set(String(column), String(type)))
   }
-  return { columns, indexes, engines }
+  return {
+    columns,
+    indexes: new Set(indexRows!.rows.map(([index]) => String(index))),
+    engines: new Map(tableRows!.rows.map(([table, engine]) => [tableOf(table), String(engine)])),
+  }
 }
 
 /** The statements that make the schema complete. Fault (EINVAL) naming a table that is somebody else's, or that knows no
