@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
-import { createServer, type Server } from 'node:net'
+import { createServer } from 'node:net'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EROFS } from '../../../src/base/errno.ts'
@@ -13,6 +13,7 @@ import { node } from '../../../src/meta/facts.ts'
 import { directory } from '../../conformance/engine/harness.ts'
 import { freePort } from '../../servers/programs.ts'
 import { RedisServer, type RedisServerOptions, redisSkip } from '../../servers/redis.ts'
+import { bulk, FakeRedis } from './fake-redis.ts'
 import { Journal, read, World, write } from './harness.ts'
 
 const root = { kind: 'putNode', ino: ROOT_INO, attr: directory() } as const
@@ -29,22 +30,6 @@ async function refuses(url: string, message: RegExp, options = {}): Promise<void
   })
   assert.ok(performance.now() - started < 5500, 'within five seconds')
 }
-
-/** Answers PING and INFO like a server that says this of itself. */
-async function pretend(info: string): Promise<Server> {
-  const server = createServer(socket => {
-    socket.on('error', () => undefined)
-    socket.on('data', bytes => {
-      for (const request of bytes.toString('latin1').split(/(?=\*\d+\r\n)/)) {
-        if (/\r\nINFO\r\n/i.test(request)) socket.write(`$${info.length}\r\n${info}\r\n`)
-        else socket.write(/\r\nID\r\n/.test(request) ? ':1\r\n' : '+OK\r\n')
-      }
-    })
-  })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  return server
-}
-const portOf = (server: Server): number => (server.address() as { port: number }).port
 
 describe('opening Redis', { skip: redisSkip }, () => {
   let world: World
@@ -70,7 +55,8 @@ describe('opening Redis', { skip: redisSkip }, () => {
     const server = createServer(() => undefined)
     await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
     try {
-      await refuses(`redis://127.0.0.1:${portOf(server)}/1`, /connect to Redis at 127.0.0.1:\d+: no answer/)
+      const { port } = server.address() as { port: number }
+      await refuses(`redis://127.0.0.1:${port}/1`, /connect to Redis at 127.0.0.1:\d+: no answer/)
     } finally {
       server.close()
     }
@@ -131,24 +117,24 @@ describe('opening Redis', { skip: redisSkip }, () => {
   })
 
   it('an old server is refused', async () => {
-    const server = await pretend('redis_version:3.2.12\r\nrole:master\r\n')
+    const server = await FakeRedis.start({ INFO: () => bulk('redis_version:3.2.12\r\nrole:master\r\n') })
     try {
-      await refuses(`redis://127.0.0.1:${portOf(server)}/0`, /is version 3.2; 4.0 or newer is needed/)
+      await refuses(`redis://127.0.0.1:${server.port}/0`, /is version 3.2; 4.0 or newer is needed/)
     } finally {
-      server.close()
+      await server.stop()
     }
   })
 
   it('a server that is loading is waited for', async () => {
-    const server = await pretend('redis_version:7.0.0\r\nloading:1\r\n')
+    const server = await FakeRedis.start({ INFO: () => bulk('redis_version:7.0.0\r\nloading:1\r\n') })
     try {
-      const opening = open(`redis://127.0.0.1:${portOf(server)}/0`)
+      const opening = open(`redis://127.0.0.1:${server.port}/0`)
       const first = await Promise.race([opening.catch(() => 'failed'), sleep(1000, 'waits')])
       assert.equal(first, 'waits')
-      server.close()
+      await server.stop()
       await assert.rejects(opening)
     } finally {
-      server.close()
+      await server.stop()
     }
   })
 

@@ -7,13 +7,15 @@
 
 import { Fault } from '../../../base/fault.ts'
 import type { Log } from '../../../base/log.ts'
-import { isReply, LostReply } from './errors.ts'
+import { faultOf, isReply, LostReply } from './errors.ts'
 import type { Keys } from './keys.ts'
 import { Link, type LinkOptions } from './link.ts'
 import type { ServerInfo } from './server-info.ts'
 import { buffersOf, listOf, textOf } from './values.ts'
 
 const WAIT_MS = 10_000
+/** connections that may break while one sync waits */
+const MAX_ATTEMPTS = 10
 
 export class Durability {
   readonly #main: Link
@@ -68,7 +70,7 @@ export class Durability {
       await this.#own.open()
     }
     const link = this.#own
-    for (;;) {
+    for (let attempt = 1; ; attempt++) {
       await link.ready(doing)
       try {
         // Sent together: on a connection made in between there would be nothing to wait for.
@@ -77,8 +79,8 @@ export class Durability {
         if (listOf(reply)[0] === 1) return
         throw new Fault(`${doing}: Redis did not write its append-only file within ${WAIT_MS / 1000} s`)
       } catch (error) {
-        if (error instanceof LostReply) continue
-        if (!isReply(error)) throw error
+        if (error instanceof LostReply && attempt < MAX_ATTEMPTS) continue
+        if (!isReply(error)) throw faultOf(error, doing)
         this.#log.warn(`Redis does not tell what is durable: ${error.message}`)
         this.#tells.set(info.runId ?? '', false)
         return

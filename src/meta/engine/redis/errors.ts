@@ -38,6 +38,7 @@ export const isScriptRefused = (error: unknown): boolean =>
 
 /** A server that is full says so in words that begin with OOM (spec meta-model section 18: ENOSPC). */
 export function faultOf(error: unknown, doing: string): Error {
+  if (error instanceof LostReply) return new Fault(`${doing}: the connection to Redis broke`, { cause: error })
   if (!isReply(error)) return error instanceof Error ? error : new Fault(doing, { cause: error })
   return new Fault(doing, { errno: /\bOOM\b/.test(error.message) ? ENOSPC : EIO, cause: error })
 }
