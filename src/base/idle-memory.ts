@@ -1,11 +1,12 @@
 /** Makes an idle client small.
  *
- *  What a busy mount drops belongs to the collector: blocks that were read, since views of them are shared without a count, and
- *  the attributes of a hundred thousand files that were listed or made. V8 collects when something is allocated; a mount that has just become
- *  idle allocates nothing and would keep a quarter of a gigabyte for hours. So a few seconds after the last request the
- *  collector is run once: 5 ms with the small heap of most mounts (measured; a buffer cache of 300 MiB shrinks to nothing). Where a
- *  load has left V8 with much room for new objects, once more in the mode that gives it back: 0.1 s after 100,000 creates, when nobody has
- *  asked for anything for seconds (320 → 140 MiB). A heap that is larger still is left alone, as the pause grows with it.
+ *  What a busy mount drops belongs to the collector: blocks that were read, since views of them are shared without a count,
+ *  and the attributes of a hundred thousand files that were listed or made. V8 collects when something is allocated; a mount
+ *  that has just become idle allocates nothing and would keep a quarter of a gigabyte for hours. So a few seconds after the
+ *  last request the collector is run once: 5 ms with the small heap of most mounts (measured; a buffer cache of 300 MiB
+ *  shrinks to nothing). Where a load has left V8 with much room for new objects, once more in the mode that gives it back:
+ *  0.1 s after 100,000 creates, when nobody has asked for anything for seconds (320 → 140 MiB). A heap that is larger still
+ *  is left alone, as the pause grows with it.
  *
  *  What the collector frees, malloc keeps in its arenas, since it lies between what is still in use: a second after it, the
  *  owner of the process is asked to give it back (`trim`). */

@@ -7,7 +7,8 @@ import type { Log } from '../base/log.ts'
 const ANSWER_MS = 5000
 const SERVICE = 'juicefs'
 
-/** Registers; returns what takes it back. A mount goes on without: failures are warnings. `metricsAddress`: `host:port`, as listened on. */
+/** Registers; returns what takes it back. A mount goes on without: failures are warnings. `metricsAddress`: `host:port`, as
+ *  listened on. */
 export async function registerAtConsul(
   agent: string,
   what: { readonly metricsAddress: string; readonly mountPoint: string },
