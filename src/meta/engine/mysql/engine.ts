@@ -10,11 +10,13 @@ import { Fault } from '../../../base/fault.ts'
 import type { Cursor, Engine, Guard, Intent, Outcome, Page, ScanKind, Scans } from '../../engine.ts'
 import { type Change, type Fact, QUOTA_DIR, type Read } from '../../facts.ts'
 import { absent } from '../sql/absent.ts'
+import { Again } from '../sql/again.ts'
 import { ID_COUNTERS } from '../sql/counters.ts'
-import { SUMMED_READS } from '../sql/usage-sums.ts'
-import { Again } from './again.ts'
+import { jitter } from '../sql/jitter.ts'
+import { SUMMED_READS, type UsageSums } from '../sql/usage-sums.ts'
+import { UsageWriter } from '../sql/usage-writer.ts'
 import { Committer } from './commit.ts'
-import { faultOf, isMadeMeanwhile, isNoTable, wordsOf } from './errors.ts'
+import { faultOf, isMadeMeanwhile, isNoTable, isTransient, LostReply, wordsOf } from './errors.ts'
 import { Gatherer } from './gather.ts'
 import { Pool, type PoolCounts } from './pool.ts'
 import { Scanner } from './scan.ts'
@@ -23,7 +25,7 @@ import { collationOf, requireServer, warningOf } from './server.ts'
 import { characters, type Statement } from './statement.ts'
 import { Tables } from './tables.ts'
 import { type MysqlUrl, parseMysqlUrl } from './url.ts'
-import { UsageWriter } from './usage-writer.ts'
+import { UsageFlush } from './usage-flush.ts'
 
 export interface MysqlOptions {
   /** Nothing is written; a replica can be opened. */
@@ -78,7 +80,7 @@ export class MysqlEngine implements Engine {
   /** Connects, and looks at what the database has; no tables are made yet. Within five seconds, or a Fault that says what is
    *  wrong with address, user, password, database, server or tables. */
   static async open(text: string, options: MysqlOptions = {}): Promise<MysqlEngine> {
-    const { env = process.env, readOnly = false, patienceMs = PATIENCE_MS, random = Math.random } = options
+    const { env = process.env, readOnly = false, patienceMs = PATIENCE_MS, random = jitter } = options
     const { log = () => undefined } = options
     const url = parseMysqlUrl(text, env)
     let pool: Pool | undefined
@@ -100,10 +102,10 @@ export class MysqlEngine implements Engine {
   private constructor(parts: Parts) {
     const { pool, tables, patienceMs, random, log } = parts
     this.#parts = parts
-    this.#again = new Again(patienceMs, random)
+    this.#again = new Again({ isTransient, patienceMs, random })
     const again = this.#again
     this.#committer = new Committer({ pool, again, tables, patienceMs, ask: reads => this.#ask(reads) })
-    this.#usage = new UsageWriter({ pool, again, tables, log })
+    this.#usage = new UsageWriter({ write: sums => this.#writeUsage(sums), log })
     this.#gatherer = new Gatherer(tables)
     this.#scanner = new Scanner(tables)
   }
@@ -191,6 +193,21 @@ export class MysqlEngine implements Engine {
       if (!isNoTable(error)) throw faultOf(error, 'read metadata')
       if (reads.length === 1) return [absent(reads[0]!)]
       return (await Promise.all(reads.map(read => this.#ask([read])))).flat()
+    }
+  }
+
+  async #writeUsage(sums: UsageSums): Promise<'written' | 'lost'> {
+    const { pool, tables } = this.#parts
+    const flush = new UsageFlush(tables)
+    sums.tell(flush)
+    const statements = flush.statements()
+    if (statements.length === 0) return 'written'
+    try {
+      await this.#again.run(() => pool.run(statements, 'commit'))
+      return 'written'
+    } catch (error) {
+      if (error instanceof LostReply) return 'lost'
+      throw faultOf(error, 'write usage')
     }
   }
 

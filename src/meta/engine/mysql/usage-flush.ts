@@ -1,8 +1,5 @@
-/** The sums of usage as statements: one a record, for everything that was added in a second.
- *
- *  Usage is not part of the commits that cause it: every one of them would update the same rows (the volume's counters, the
- *  directory's statistics) and wait for the disk behind the others. The reference flushes once a second too; a client that is
- *  killed loses what it summed since. Rows are locked by ascending key, the counters that all clients share last. */
+/** The sums of usage (sql/usage-writer.ts) as statements: one a record, for everything that was added in a second. Rows are locked
+ *  by ascending key, the counters that all clients share last. */
 
 import { type Ino, inoToString } from '../../../base/ino.ts'
 import { QUOTA_DIR, type QuotaType } from '../../facts.ts'
@@ -39,14 +36,6 @@ export class UsageFlush implements SumSink {
   addQuotaUsage(type: QuotaType, key: number, space: number, inodes: number): void {
     if (type === QUOTA_DIR) this.#dirQuotas.push({ ino: key as Ino, values: [space, inodes] })
     else this.#owners.push({ type, key, space, inodes })
-  }
-
-  /** Gives the sums back, after a flush that was undone. */
-  returnTo(sums: SumSink): void {
-    sums.addUsage(this.#space, this.#inodes)
-    for (const { ino, values } of this.#dirs) sums.addDirUsage(ino, values[0]!, values[1]!, values[2]!)
-    for (const { ino, values } of this.#dirQuotas) sums.addQuotaUsage(QUOTA_DIR, ino, values[0]!, values[1]!)
-    for (const { type, key, space, inodes } of this.#owners) sums.addQuotaUsage(type, key, space, inodes)
   }
 
   statements(): Statement[] {
