@@ -174,6 +174,26 @@ describe('conflicts on MySQL', { skip: mariadbSkip }, () => {
     assert.equal(await removing, ENOTEMPTY)
   })
 
+  it('no entry is made in a directory that another client is just removing', async () => {
+    const dir = await directory()
+    await other.query('BEGIN')
+    await other.query('SELECT 1 FROM jfs_node WHERE inode = ? FOR UPDATE', [dir])
+    await other.query('DELETE FROM jfs_edge WHERE inode = ?', [dir])
+    await other.query('DELETE FROM jfs_dir_stats WHERE inode = ?', [dir])
+    await other.query('DELETE FROM jfs_node WHERE inode = ?', [dir])
+    await other.query('UPDATE jfs_node SET nlink = nlink - 1 WHERE inode = 1')
+    await other.query("UPDATE jfs_counter SET value = value - 1 WHERE name = 'totalInodes'")
+    await other.query("UPDATE jfs_counter SET value = value - 4096 WHERE name = 'usedSpace'")
+    await other.query(
+      'UPDATE jfs_dir_stats SET used_space = used_space - 4096, used_inodes = used_inodes - 1 WHERE inode = 1',
+    )
+    const making = one.make(dir, 'f', 1)
+    await soon()
+    await other.query('COMMIT')
+    assert.equal(await making, ENOENT)
+    assert.equal(await read(one.engine, dentry(dir, 'f')), null)
+  })
+
   it('an entry that another client takes away in its transaction is not removed a second time', async () => {
     const dir = await directory()
     const ino = await one.made(dir, 'f', 1)
