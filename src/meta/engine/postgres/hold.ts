@@ -6,7 +6,7 @@
  *  that come after the locks. Locks are taken by ascending inode, then kind by kind, by everybody: no deadlocks.
  *
  *  A node that is only looked at is locked FOR SHARE (sql/node-holds.ts). With FOR UPDATE every creation would wait for the
- *  disk behind every other one in its directory: 420 a second instead of 5,700, at 2 ms a commit.
+ *  disk behind every other one in its directory: 400 a second instead of 3,000 and more (bench/postgres-flights.ts).
  *
  *  What does not hold raises an error, and the whole flight is undone. */
 
