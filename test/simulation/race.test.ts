@@ -55,7 +55,7 @@ describe('a directory that is removed while somebody creates a file in it', () =
   async function race(viewOf: (engine: Engine) => Engine) {
     const random = new Random(1)
     const world = new World(new MemoryEngine(), random, { quota: false, trash: false })
-    world.format()
+    await world.format()
     const { volume, engine } = world
     const scheduler = new Scheduler(random)
     const losses = { request: 0, reply: 0 }
@@ -99,7 +99,7 @@ describe('a directory that is removed while somebody creates a file in it', () =
 
   it('cannot be removed once the reference client has created a file in it', async () => {
     const world = new World(new MemoryEngine(), new Random(1), { quota: false, trash: false })
-    world.format()
+    await world.format()
     const { volume, engine } = world
     const driver = new Driver(new UnlockedParents(engine), { random: () => 0, onEffect: () => undefined })
     const caller = systemCaller({ sec: 1_795_244_500, nsec: 0 })

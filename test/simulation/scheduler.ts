@@ -23,7 +23,13 @@ export interface Losses {
   readonly reply: number
 }
 
-export class Scheduler {
+/** Who says when a client goes on: a scheduler, or (where the clients are real) nobody. */
+export interface Turns {
+  later<T>(client: number, work: () => T): Promise<T>
+  pause(client: number, ms: number): Promise<void>
+}
+
+export class Scheduler implements Turns {
   readonly #random: Random
   readonly #steps: Step[] = []
   steps = 0
@@ -49,6 +55,11 @@ export class Scheduler {
       }
       this.#steps.push({ client, run })
     })
+  }
+
+  /** However long, it is over when the scheduler says so. */
+  pause(client: number, _ms: number): Promise<void> {
+    return this.later(client, () => undefined)
   }
 
   /** The client is gone: nothing that it waits for will happen. */

@@ -50,7 +50,7 @@ export class Simulation {
 
   async run(): Promise<Outcome> {
     const { steps, clients, checkEvery } = this.#settings
-    this.#world.format()
+    await this.#world.format()
     for (let i = 0; i < clients; i++) this.#join()
     for (let step = 1; step <= steps; step++) {
       await this.#step()
