@@ -64,3 +64,21 @@ if [ ! -e "$bin/s3proxy.jar" ]; then
     echo "servers: no Maven here, s3proxy is skipped"
   fi
 fi
+
+# HDFS: a name node and a data node in one process (test/servers/MiniHdfs.java), out of archives.
+if [ ! -e "$bin/../hadoop/complete" ] && command -v mvn >/dev/null 2>&1 && command -v java >/dev/null 2>&1; then
+  echo "servers: fetching hadoop"
+  hadoop=$(mktemp -d)
+  dependency() { echo "<dependency><groupId>$1</groupId><artifactId>$2</artifactId><version>$3</version></dependency>"; }
+  cat >"$hadoop/pom.xml" <<POM
+<project><modelVersion>4.0.0</modelVersion><groupId>test</groupId><artifactId>hdfs</artifactId><version>1</version><dependencies>
+$(dependency org.apache.hadoop hadoop-client-minicluster 3.4.1)
+$(dependency org.apache.hadoop hadoop-client-runtime 3.4.1)
+$(dependency javax.xml.bind jaxb-api 2.3.1)
+</dependencies></project>
+POM
+  mkdir -p "$bin/../hadoop"
+  (cd "$hadoop" && mvn -q -B dependency:copy-dependencies -DoutputDirectory="$hadoop/lib" >/dev/null 2>&1) &&
+    cp "$hadoop"/lib/*.jar "$bin/../hadoop/" && touch "$bin/../hadoop/complete" || echo "servers: hadoop could not be fetched"
+  rm -rf "$hadoop"
+fi

@@ -36,7 +36,7 @@ const S3_KINDS = new Set('s3 minio storj wasabi scw space b2 eos oos ks3 qiniu q
 
 /** Names that the volume format knows (spec data-objects section 4) and that have no driver here yet. */
 const NOT_YET = new Set(
-  `ibmcos gs wasb ufile swift bunny dragonfly hdfs ceph gluster nfs cifs smb tikv
+  `ibmcos gs wasb ufile swift bunny dragonfly ceph gluster nfs cifs smb tikv
    etcd`.split(/\s+/),
 )
 
@@ -75,6 +75,10 @@ async function openBackend(setting: StorageSetting): Promise<ObjectStore> {
       const { RedisStore } = await import('./redis.ts')
       const clock = new SystemClock()
       return new RedisStore(setting, process.env, () => clock.now().sec * 1000)
+    }
+    case 'hdfs': {
+      const { WebHdfsStore } = await import('./webhdfs.ts')
+      return new WebHdfsStore(setting, process.env)
     }
     case 'mysql': {
       const { MysqlBlobs } = await import('./sql/mysql.ts')

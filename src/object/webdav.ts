@@ -21,9 +21,9 @@ const PROPERTIES = Buffer.from(
   '<?xml version="1.0" encoding="utf-8"?><propfind xmlns="DAV:"><prop><resourcetype/><getcontentlength/><getlastmodified/></prop></propfind>',
 )
 
-/** Some servers lock a file while it is written, and a put that was given up may still be under way. */
+/** Some servers lock files and directories while they are made, and a put that was given up may still be under way. */
 const LOCKED = 423
-const LOCKED_RETRIES = 8
+const LOCKED_RETRIES = 10
 const LOCKED_PAUSE_MS = 50
 
 interface WebdavRequest {
@@ -81,10 +81,6 @@ export class WebdavStore implements ObjectStore {
     // The RFC says 409 for a missing parent; servers also say 403 and 404.
     if ([403, 404, 409].includes(answer.status) && key.includes('/')) {
       await this.#makeDirectory(parentOf(key))
-      answer = await this.#send(doing, request)
-    }
-    for (let attempt = 1; answer.status === LOCKED && attempt <= LOCKED_RETRIES; attempt++) {
-      await sleep(attempt * randomInt(LOCKED_PAUSE_MS))
       answer = await this.#send(doing, request)
     }
     if (!isDone(answer)) throw faultOf(doing, answer)
@@ -152,9 +148,13 @@ export class WebdavStore implements ObjectStore {
     }
   }
 
-  #send(doing: string, request: WebdavRequest): Promise<HttpAnswer> {
-    const escaped = request.key.split('/').map(encodeURIComponent).join('/')
-    return this.#sendTo(this.#root + escaped, doing, request)
+  async #send(doing: string, request: WebdavRequest): Promise<HttpAnswer> {
+    const path = this.#root + request.key.split('/').map(encodeURIComponent).join('/')
+    for (let attempt = 1; ; attempt++) {
+      const answer = await this.#sendTo(path, doing, request)
+      if (answer.status !== LOCKED || attempt > LOCKED_RETRIES) return answer
+      await sleep(attempt * randomInt(LOCKED_PAUSE_MS))
+    }
   }
 
   async #sendTo(path: string, doing: string, { method, headers, body }: WebdavRequest): Promise<HttpAnswer> {

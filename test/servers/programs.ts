@@ -10,9 +10,10 @@ import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-const judgesDir =
+/** where setup-servers.sh and setup-judges.sh keep what they build */
+export const serversDir =
   process.env.JUICEFS_TS_JUDGES ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'juicefs-ts', 'judges')
-const DIRS = [join(judgesDir, 'bin'), '/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
+const DIRS = [join(serversDir, 'bin'), '/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
 
 /** Full path of a program, or of another file that lies among them; undefined where it is not installed. */
 export function programPath(name: string): string | undefined {
@@ -49,9 +50,11 @@ export interface ProgramSetting {
   readonly command: (port: number, dir: string) => Promise<readonly string[]> | readonly string[]
   readonly env?: Readonly<Record<string, string>>
   readonly waitMs?: number
+  /** what the program writes when it can be used; absent: when its port answers */
+  readonly ready?: RegExp
 }
 
-/** Returns when the port answers. Fails with what the program wrote when it ends before. */
+/** Returns when it can be used. Fails with what the program wrote when it ends before. */
 export async function startProgram(setting: ProgramSetting): Promise<RunningProgram> {
   const dir = await mkdtemp(join(tmpdir(), `server-${setting.name}-`))
   const port = await freePort()
@@ -84,7 +87,7 @@ export async function startProgram(setting: ProgramSetting): Promise<RunningProg
     await rm(dir, { recursive: true, force: true })
   }
   for (const deadline = performance.now() + (setting.waitMs ?? 20_000); ; ) {
-    if (await answers(port)) return { port, dir, process: child, stop }
+    if (setting.ready ? setting.ready.test(output) : await answers(port)) return { port, dir, process: child, stop }
     if (child.exitCode !== null || performance.now() > deadline) {
       await stop()
       throw new Error(`${setting.name} did not start: ${output}`)
