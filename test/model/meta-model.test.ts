@@ -10,10 +10,15 @@ import { errnoName } from '../../src/base/errno.ts'
 import type { Maybe } from '../../src/base/maybe.ts'
 import { checkVolume } from '../../src/meta/check.ts'
 import { MemoryEngine } from '../../src/meta/engine/memory.ts'
+import { MysqlEngine } from '../../src/meta/engine/mysql/engine.ts'
+import { PostgresEngine } from '../../src/meta/engine/postgres/engine.ts'
 import { RedisEngine, type RedisOptions } from '../../src/meta/engine/redis/engine.ts'
 import { SqliteEngine } from '../../src/meta/engine/sqlite/engine.ts'
 import type { Engine } from '../../src/meta/engine.ts'
-import { RedisServer, redisSkip } from '../servers/redis.ts'
+import { type ServerKind, serverEngines } from '../servers/engines.ts'
+import { mariadbSkip } from '../servers/mariadb.ts'
+import { postgresSkip } from '../servers/postgres.ts'
+import { redisSkip } from '../servers/redis.ts'
 import { Random, seedOf } from '../simulation/random.ts'
 import { differences } from './compare.ts'
 import { ReferenceTree } from './reference-tree.ts'
@@ -87,24 +92,41 @@ const inSqlite: Fresh = () => {
   const engine = SqliteEngine.open(`sqlite3://${join(dir, 'volume.db')}`, {})
   return { engine, remove: async () => rmSync(dir, { recursive: true, force: true }) }
 }
-const onRedis =
-  (options: RedisOptions): Fresh =>
-  async () => {
-    const server = await RedisServer.start()
-    return { engine: await RedisEngine.open(server.url(1), { env: {}, ...options }), remove: () => server.remove() }
-  }
+const onServer = async (kind: ServerKind, options: RedisOptions = {}): Promise<FreshServer> => {
+  const server = await serverEngines.find(each => each.kind === kind)!.start()
+  const open = (url: string): Promise<Engine> =>
+    kind === 'redis'
+      ? RedisEngine.open(url, { env: {}, ...options })
+      : kind === 'postgres'
+        ? PostgresEngine.open(url, { env: {} })
+        : MysqlEngine.open(url, { env: {} })
+  const fresh = async () => ({ engine: await open(server.newDatabase()()), remove: async () => undefined })
+  return { fresh, stop: () => server.stop() }
+}
+interface FreshServer {
+  readonly fresh: Fresh
+  readonly stop: () => Promise<void>
+}
+const without = (fresh: Fresh) => async (): Promise<FreshServer> => ({ fresh, stop: async () => undefined })
 
 describe('random steps on a volume and on a plain tree', () => {
-  for (const [name, fresh, count, skip] of [
-    ['memory', inMemory, runs, false],
-    ['sqlite3', inSqlite, Math.ceil(runs / 5), false],
-    ['redis', onRedis({}), Math.ceil(runs / 5), redisSkip],
-    ['redis without scripts', onRedis({ withoutScripts: true }), Math.ceil(runs / 10), redisSkip],
+  for (const [name, start, count, skip] of [
+    ['memory', without(inMemory), runs, false],
+    ['sqlite3', without(inSqlite), Math.ceil(runs / 5), false],
+    ['redis', () => onServer('redis'), Math.ceil(runs / 5), redisSkip],
+    ['redis without scripts', () => onServer('redis', { withoutScripts: true }), Math.ceil(runs / 10), redisSkip],
+    ['postgres', () => onServer('postgres'), Math.ceil(runs / 8), postgresSkip],
+    ['mysql', () => onServer('mysql'), Math.ceil(runs / 8), mariadbSkip],
   ] as const) {
     it(`come to the same answers and the same tree on ${name}`, { skip }, async t => {
       const seed = seedOf()
       t.diagnostic(`SEED=${seed}, and the ${count - 1} that follow it`)
-      for (let i = 0; i < count; i++) await model(fresh, seed + i)
+      const { fresh, stop } = await start()
+      try {
+        for (let i = 0; i < count; i++) await model(fresh, seed + i)
+      } finally {
+        await stop()
+      }
     })
   }
 
