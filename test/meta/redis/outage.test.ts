@@ -256,10 +256,15 @@ describe('a Redis that refuses', { skip: redisSkip }, () => {
     }
   })
 
-  it('more memory: ENOSPC, and nothing of the commit is done', async () => {
+  for (const withoutScripts of [false, true]) {
+    it(`more memory: ENOSPC, and nothing of the commit is done, ${withoutScripts ? 'without' : 'with'} scripts`, () =>
+      fills(withoutScripts))
+  }
+
+  async function fills(withoutScripts: boolean): Promise<void> {
     const world = await World.start()
     try {
-      const engine = await world.open()
+      const engine = await world.open({ withoutScripts })
       await write(engine, rootNode)
       world.server.cli('CONFIG', 'SET', 'maxmemory', '1')
       await assert.rejects(write(engine, { kind: 'putNode', ino: FIVE, attr: file() }), (error: Fault) => {
@@ -271,7 +276,7 @@ describe('a Redis that refuses', { skip: redisSkip }, () => {
     } finally {
       await world.remove()
     }
-  })
+  }
 })
 
 describe('a commit on a connection that is gone', { skip: redisSkip }, () => {

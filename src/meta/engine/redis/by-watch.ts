@@ -5,7 +5,7 @@
 
 import { inoToString } from '../../../base/ino.ts'
 import { decodeAttr, LENGTH_AT, MTIME_AT, NLINK_AT } from '../../model/attr-record.ts'
-import { LostReply } from './errors.ts'
+import { isElsewhere, isPassing, isReply, LostReply } from './errors.ts'
 import type { Executor } from './executor.ts'
 import { type Arg, type Instruction, plainCommand, type Reply } from './instruction.ts'
 import { Link, type LinkOptions, pause, type Session } from './link.ts'
@@ -65,7 +65,7 @@ export class ByWatch implements Executor {
         if (entry === null) return [null, null, null]
         const ino = inoToString(decodeEntry(entry).ino)
         const filled = asksEmpty === '1' ? ask('EXISTS', `${prefix}d${ino}`) : null
-        return [entry, await ask('GET', `${prefix}i${ino}`), await filled]
+        return [entry, ...(await Promise.all([ask('GET', `${prefix}i${ino}`), filled]))]
       }
       case 'a': {
         const chain: Buffer[] = []
@@ -121,8 +121,9 @@ export class ByWatch implements Executor {
         const results = await transaction.apply(steps)
         if (results !== null) return results
       } catch (error) {
+        if (isElsewhere(error)) link.reconnect((error as Error).message)
         // Before EXEC was sent nothing can have happened.
-        if (!(error instanceof LostReply) || transaction.isSent) throw error
+        if (!(error instanceof LostReply ? !transaction.isSent : isPassing(error))) throw error
       }
       // Some key changed since it was read; its guard may hold all the same.
       if (attempt >= MAX_ATTEMPTS) return null
@@ -166,12 +167,18 @@ class Transaction {
     const planned = await Promise.all(steps.map(step => this.#commandsOf(step)))
     const commands = planned.flat()
     const isResult = planned.flatMap((list, i) => list.map(() => steps[i]!.op === 'r'))
-    void this.#send('MULTI').catch(() => undefined)
-    for (const { name, args } of commands) void this.#send(name, ...args).catch(() => undefined)
+    const queued = [this.#send('MULTI'), ...commands.map(({ name, args }) => this.#send(name, ...args))]
     const sent = this.#send('EXEC')
     this.isSent = true
-    const replies = await sent
-    return replies === null ? null : (listOf(replies).filter((_, i) => isResult[i]) as number[])
+    const [refused, executed] = await Promise.all([Promise.allSettled(queued), sent.catch((error: Error) => error)])
+    // EXEC only says that something was wrong; what it was, the command had said.
+    for (const each of refused) if (each.status === 'rejected' && isReply(each.reason)) throw each.reason
+    if (executed instanceof Error) throw executed
+    if (executed === null) return null
+    const replies = listOf(executed) as readonly unknown[]
+    const failed = replies.find(reply => reply instanceof Error)
+    if (failed) throw failed
+    return replies.filter((_, i) => isResult[i]) as number[]
   }
 
   #send(name: string, ...args: readonly Arg[]): Promise<Reply> {

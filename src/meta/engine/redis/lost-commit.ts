@@ -43,7 +43,9 @@ export async function decideLost(lost: LostReply, commit: LostCommit): Promise<O
   const doing = 'find out whether a change was made'
   const session = await link.ready(doing)
   const { clientId, info } = lost.session
-  if (clientId !== null && clientId !== session.clientId && info.runId === session.info.runId) {
+  // On another server (a failover, a restart) that number is somebody else's.
+  const isSameServer = info.runId !== null && info.runId === session.info.runId
+  if (clientId !== null && clientId !== session.clientId && isSameServer) {
     // It is gone already, most of the time.
     await link.request('CLIENT', ['KILL', 'ID', String(clientId)], { doing, again: true }).catch(() => undefined)
   }

@@ -47,3 +47,8 @@ export const listOf = (reply: Reply | undefined): readonly Reply[] => (Array.isA
 /** Elements of a list that holds nothing but bulk strings. */
 export const buffersOf = (reply: Reply | undefined): Buffer[] => listOf(reply).filter(each => Buffer.isBuffer(each))
 export const textOf = (bytes: Buffer): string => bytes.toString('latin1')
+/** Fields and values, members and scores, that come one after the other. */
+export function pairsOf(reply: Reply | undefined): [Buffer, Buffer][] {
+  const all = buffersOf(reply)
+  return all.flatMap((each, i): [Buffer, Buffer][] => (i % 2 === 0 ? [[each, all[i + 1]!]] : []))
+}
