@@ -16,6 +16,8 @@ interface Pair {
   readonly server: Socket
   /** directions in which everything is lost */
   readonly deaf: Set<Socket>
+  /** delayed, in their order, by direction */
+  readonly waiting: Map<Socket, Buffer[]>
 }
 
 export class TcpProxy {
@@ -24,7 +26,7 @@ export class TcpProxy {
   onRequest: (bytes: Buffer) => Fate = () => 'pass'
   /** asked of every piece that the server sends */
   onReply: (bytes: Buffer) => Fate = () => 'pass'
-  /** every piece is passed on only after so long */
+  /** every piece is passed on only after so long; may be changed at any time, pieces stay in their order */
   delayMs = 0
   /** New connections are ended as soon as they are made. */
   isDown = false
@@ -84,7 +86,7 @@ export class TcpProxy {
     }
     const server = connect({ port: this.#target, host: '127.0.0.1', noDelay: true })
     client.setNoDelay(true)
-    const pair: Pair = { client, server, deaf: new Set() }
+    const pair: Pair = { client, server, deaf: new Set(), waiting: new Map() }
     this.#pairs.add(pair)
     server.on('error', () => this.#end(pair))
     server.on('close', () => this.#end(pair))
@@ -100,8 +102,7 @@ export class TcpProxy {
     if (!this.#pairs.has(pair) || pair.deaf.has(to)) return
     switch (fate) {
       case 'pass':
-        if (this.delayMs === 0) to.write(bytes)
-        else setTimeout(() => to.write(bytes), this.delayMs)
+        this.#pass(pair, to, bytes)
         return
       case 'lose':
         pair.deaf.add(to)
@@ -115,6 +116,18 @@ export class TcpProxy {
         this.#dropped.add(pair.server)
         pair.client.destroy()
     }
+  }
+
+  /** After the delay the oldest that waits goes, so that none overtakes another when the delay changes. */
+  #pass(pair: Pair, to: Socket, bytes: Buffer): void {
+    const waiting = pair.waiting.get(to) ?? []
+    pair.waiting.set(to, waiting)
+    if (this.delayMs === 0 && waiting.length === 0) {
+      to.write(bytes)
+      return
+    }
+    waiting.push(bytes)
+    setTimeout(() => to.write(waiting.shift()!), this.delayMs)
   }
 
   #end(pair: Pair): void {
