@@ -93,13 +93,6 @@ export class CacheDirectory {
   stagingPath(objectKey: string): string {
     return `${this.root}rawstaging/${objectKey}`
   }
-  /** of a file to probe the disk with, and of the directory that goes with it */
-  probePaths(id: number): { readonly file: string; readonly directory: string } {
-    const directory = `${this.root}raw/${PROBES}`
-    const bucket = (id % 256).toString(16).toUpperCase().padStart(2, '0')
-    return { directory, file: `${directory}/${bucket}/${Math.floor(id / 1_000_000)}/${id}_0_3` }
-  }
-
   /** Makes the directories above a cached block, whatever is missing. */
   async makeRawParents(objectKey: string): Promise<void> {
     await this.#make(dirname(this.rawPath(objectKey)))
@@ -131,6 +124,23 @@ export class CacheDirectory {
   async space(): Promise<Space> {
     const { bsize, blocks, bavail, files, ffree } = await call<fs.StatsFs>(done => fs.statfs(this.root, done))
     return { totalBytes: blocks * bsize, totalInodes: files, freeBytes: bavail * bsize, freeInodes: ffree }
+  }
+
+  /** 01 02 03 written, read and removed under `raw/probe/`. Rejects as node:fs does, EIO where other bytes come back. */
+  async probe(id: number): Promise<void> {
+    const bucket = (id % 256).toString(16).toUpperCase().padStart(2, '0')
+    const path = this.rawPath(`${PROBES}/${bucket}/${Math.floor(id / 1_000_000)}/${id}_0_3`)
+    const bytes = Buffer.from([1, 2, 3])
+    await this.#make(dirname(path))
+    await call<void>(done => fs.writeFile(path, bytes, { mode: this.fileMode }, done))
+    const back = await call<Buffer>(done => fs.readFile(path, done))
+    await call<void>(done => fs.unlink(path, done))
+    if (!back.equals(bytes)) throw Object.assign(new Error('the probe came back with other bytes'), { code: 'EIO' })
+  }
+
+  /** Takes away the directories that probes have left. */
+  removeProbes(): void {
+    fs.rm(this.rawPath(PROBES), { recursive: true, force: true }, ignore)
   }
 
   /** Walks `raw/` and tells of every block; stale temporary files and empty directories are removed on the way. */

@@ -53,6 +53,8 @@ export interface DiskCacheOptions extends CacheLimits {
 
 const WARN_INTERVAL_MS = 60_000
 const CLOSE_PATIENCE_MS = 10_000
+/** so many files to probe the disk with, in as many directories as cached blocks are in */
+const MOST_PROBES = 2 ** 31
 
 export class DiskCache {
   readonly #o: DiskCacheOptions
@@ -69,6 +71,10 @@ export class DiskCache {
   /** The index is complete: what it does not know is not there. */
   #scanned = false
   #warnedMs = Number.NEGATIVE_INFINITY
+  /** So are the staged blocks, of earlier runs too. */
+  #stagingKnown = false
+  /** of blocks that are being staged */
+  #stagingBytes = 0
   #closed = false
 
   private constructor(options: DiskCacheOptions, directory: CacheDirectory, space: CacheSpace) {
@@ -98,8 +104,8 @@ export class DiskCache {
       isSteady: options.staging,
       clock: options.clock,
       log: options.log,
-      probe: () => this.#probe(),
-      onChange: state => (state === 'down' ? options.onDown(this) : this.#removeProbes()),
+      probe: () => directory.probe(1 + Math.floor(options.random() * MOST_PROBES)),
+      onChange: state => (state === 'down' ? options.onDown(this) : directory.removeProbes()),
     })
   }
 
@@ -145,7 +151,8 @@ export class DiskCache {
     const waiting = this.#writer.read(key, block.length, off, len)
     if (waiting) return waiting
     const entry = this.#index.get(key)
-    if (entry ? entry.length !== block.length : this.#scanned && !this.#stage.has(key)) return null
+    if (entry ? entry.length !== block.length : this.#scanned && this.#stagingKnown && !this.#stage.has(key))
+      return null
     if (!this.#health.isUsable) return null
     return this.#readFile(block, key, off, len)
   }
@@ -184,14 +191,18 @@ export class DiskCache {
 
   /** May a block of so many bytes be staged here now? Staged blocks never take more than the cache may. */
   canStage(bytes: number): boolean {
-    return !this.#closed && !this.#space.isShortOfStage && this.#stage.bytes + bytes <= this.#space.maxBytes
+    const wouldBe = this.#stage.bytes + this.#stagingBytes + bytes
+    return !this.#closed && !this.#space.isShortOfStage && wouldBe <= this.#space.maxBytes
   }
 
   /** Resolves when the block is in a file of its own, which survives this process. Rejects as node:fs does. */
   async stage(block: Block, bytes: Buffer): Promise<void> {
     const { clock, expireMs } = this.#o
-    const file = await this.#stage.write(block, bytes)
-    this.#space.wrote(block.length)
+    this.#space.wrote(block.length) // before it is, since many come at once
+    this.#stagingBytes += block.length
+    const file = await this.#stage.write(block, bytes).finally(() => {
+      this.#stagingBytes -= block.length
+    })
     const atime = clock.now().sec - Math.floor(expireMs / 2000)
     this.#index.add(block, { staged: true, atime, generation: this.#generation })
     this.#adopt(block, file)
@@ -233,6 +244,7 @@ export class DiskCache {
     const onInvalid = (path: string): void => log.warn(`Ignore invalid file in staging: ${path}`)
     const found = await this.#stage.scan(clock.now().sec * 1000, blockBytes, onInvalid, () => this.#closed)
     for (const { block } of found) this.#stage.adopt(block)
+    this.#stagingKnown = true
     const bytes = found.reduce((sum, { block }) => sum + block.length, 0)
     const tookMs = Math.round(clock.monotonicMs() - startedMs)
     if (found.length > 0) {
@@ -252,33 +264,53 @@ export class DiskCache {
   }
 
   async #readFile(block: Block, key: BlockKey, off: number, len: number): Promise<Buffer | null> {
-    const { clock, counters, log } = this.#o
-    const isStaged = this.#stage.has(key)
-    // After a power cut a staged file may hold anything, whatever the level.
-    const level = isStaged ? 'extend' : this.#o.verifyChecksum
-    const path = isStaged ? this.#stage.path(block) : this.#path(block)
+    const { clock, counters } = this.#o
     const startedMs = clock.monotonicMs()
-    try {
-      const bytes = await this.#health.run(() =>
-        len === block.length && !this.#files.has(key)
-          ? readCacheFile(path, len, level)
-          : this.#files.read(key, path, block.length, file => file.read(off, len, level)),
-      )
-      counters.readSeconds.observe((clock.monotonicMs() - startedMs) / 1000)
-      const entry = this.#index.get(key)
-      if (entry) this.#index.touch(entry, clock.now().sec)
-      return bytes
-    } catch (error) {
-      if (this.#stage.has(key)) log.error(`read staged block ${path}: ${causeText(error)}`)
-      else if (error instanceof CorruptCacheFile) {
-        log.warn(`remove partial cached block ${path}: ${error.message}`)
-        this.remove(block)
-      } else if (codeOf(error) === 'ENOENT') {
-        this.#files.forget(key)
-        this.#index.delete(key)
-      } else this.#complain(`read cached block ${path}`, error)
-      return null
+    for (const path of this.#pathsOf(block, key)) {
+      const level = this.#levelOf(key)
+      try {
+        const bytes = await this.#health.run(() =>
+          len === block.length && !this.#files.has(key)
+            ? readCacheFile(path, len, level)
+            : this.#files.read(key, path, block.length, file => file.read(off, len, level)),
+        )
+        counters.readSeconds.observe((clock.monotonicMs() - startedMs) / 1000)
+        const entry = this.#index.get(key)
+        if (entry) this.#index.touch(entry, clock.now().sec)
+        return bytes
+      } catch (error) {
+        if (codeOf(error) !== 'ENOENT') {
+          this.#unreadable(block, key, path, error)
+          return null
+        }
+      }
     }
+    this.#files.forget(key)
+    if (!this.#stage.has(key)) this.#index.delete(key)
+    return null
+  }
+
+  /** Where to look, in order: what is staged may be uploaded meanwhile, and until earlier runs' staged blocks are known each may be one. */
+  #pathsOf(block: Block, key: BlockKey): string[] {
+    const cached = this.#path(block)
+    if (this.#stage.has(key)) return [this.#stage.path(block), cached]
+    return this.#stagingKnown ? [cached] : [cached, this.#stage.path(block)]
+  }
+
+  /** After a power cut a staged file may hold anything, so it is verified whatever the cache's level is. */
+  #levelOf(key: BlockKey): VerifyLevel {
+    const mayBeStaged = this.#stage.has(key) || !this.#stagingKnown || this.#index.get(key)?.staged
+    return mayBeStaged ? 'extend' : this.#o.verifyChecksum
+  }
+
+  /** A cached block that is bad goes; a staged one is the only copy. */
+  #unreadable(block: Block, key: BlockKey, path: string, error: unknown): void {
+    const { log } = this.#o
+    if (this.#stage.has(key)) log.error(`read staged block ${path}: ${causeText(error)}`)
+    else if (error instanceof CorruptCacheFile) {
+      log.warn(`remove partial cached block ${path}: ${error.message}`)
+      this.remove(block)
+    } else this.#complain(`read cached block ${path}`, error)
   }
 
   #enqueue(block: Block, bytes: Buffer, release: (() => void) | null, forced: boolean): boolean {
@@ -345,21 +377,6 @@ export class DiskCache {
   #drop(entries: readonly IndexEntry[]): void {
     this.#o.counters.evicts.add(entries.length)
     for (const entry of entries) this.#unlink(entry.key, entry)
-  }
-
-  /** 01 02 03 written, read and removed under `raw/probe/`. */
-  async #probe(): Promise<void> {
-    const { directory, file } = this.#directory.probePaths(1 + Math.floor(this.#o.random() * 2 ** 31))
-    const bytes = Buffer.from([1, 2, 3])
-    await call<string | undefined>(done => fs.mkdir(`${file}/..`, { recursive: true }, done))
-    await call<void>(done => fs.writeFile(file, bytes, { mode: this.#directory.fileMode }, done))
-    const back = await call<Buffer>(done => fs.readFile(file, done))
-    await call<void>(done => fs.rm(directory, { recursive: true, force: true }, done))
-    if (!back.equals(bytes)) throw Object.assign(new Error('the probe came back with other bytes'), { code: 'EIO' })
-  }
-
-  #removeProbes(): void {
-    fs.rm(this.#directory.probePaths(1).directory, { recursive: true, force: true }, ignore)
   }
 
   #path(block: Block): string {

@@ -2,7 +2,7 @@
 
 import { SystemClock } from '../../src/base/clock.ts'
 import { Fault } from '../../src/base/fault.ts'
-import { silentLog } from '../../src/base/log.ts'
+import { type Log, openLog, silentLog } from '../../src/base/log.ts'
 import { Metrics } from '../../src/base/metrics.ts'
 import type { ChunkStore, SliceName } from '../../src/chunk/chunk-store.ts'
 import { type CacheOptions, type ChunkOptions, openChunks } from '../../src/chunk/store.ts'
@@ -57,6 +57,24 @@ export class FaultyStore implements ObjectStore {
 }
 
 export const broken = (): Promise<never> => Promise.reject(new Fault('the store is broken'))
+
+/** A log that keeps its lines. */
+export function keepingLog(): { readonly log: Log; readonly lines: string[] } {
+  const lines: string[] = []
+  return {
+    lines,
+    log: openLog({ level: 'INFO', colour: false, id: '', write: line => void lines.push(line.trimEnd()) }),
+  }
+}
+
+/** Until it holds, or some time has passed. */
+export async function eventually(claim: () => boolean | Promise<boolean>, what: string, ms = 2000): Promise<void> {
+  for (let waited = 0; waited < ms; waited += 5) {
+    if (await claim()) return
+    await new Promise(resolve => setTimeout(resolve, 5))
+  }
+  throw new Error(`never came true: ${what}`)
+}
 
 export const noCache: CacheOptions = {
   dir: '/nonexistent',
