@@ -28,8 +28,8 @@ describe('a cache directory', () => {
   it('can be probed, and the probes are no cached blocks', async () => {
     const directory = await CacheDirectory.open({ ...options, dir })
     await directory.probe(5_000_300)
-    assert.deepEqual(readdirSync(directory.rawPath('probe/AC/5')), [], 'written, read, removed')
-    writeFileSync(directory.rawPath('probe/AC/5/7_0_3'), 'abc')
+    assert.deepEqual(readdirSync(directory.rawPath('probe/6C/5')), [], 'written, read, removed')
+    writeFileSync(directory.rawPath('probe/6C/5/7_0_3'), 'abc')
     mkdirSync(directory.rawPath('chunks/0/0'), { recursive: true })
     writeFileSync(directory.rawPath('chunks/0/0/8_0_3'), 'abc')
     const found: FoundBlock[] = []
