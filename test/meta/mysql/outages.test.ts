@@ -176,7 +176,7 @@ describe('outages of MySQL', { skip: mariadbSkip }, () => {
   })
 
   it('a server that is away for longer than our patience fails requests with EIO and its address; then all is well', async () => {
-    const impatient = await through({ patienceMs: 600 })
+    const impatient = await through({ patienceMs: 2500 })
     proxy.isDown = true
     proxy.cut()
     await assert.rejects(
