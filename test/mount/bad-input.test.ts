@@ -135,7 +135,7 @@ describe('mount', { skip: mountSkip }, () => {
     refused(mount(volume.metaUrl, file), /not a directory/)
   })
   it('refuses an option that is not built yet by its name', () =>
-    refused(mount('--writeback', volume.metaUrl, volume.mountPoint), /--writeback/))
+    refused(mount('--backup-skip-trash', volume.metaUrl, volume.mountPoint), /--backup-skip-trash/))
   it('refuses a cache inside the mount', () =>
     refused(
       cli([
