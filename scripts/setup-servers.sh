@@ -17,6 +17,8 @@ need apache2 apache2-bin
 need rclone rclone
 need sshd openssh-server
 need openssl openssl
+need memcached memcached
+for part in proxy account container object; do need swift-$part-server swift-$part; done
 
 install_packages() {
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then

@@ -36,7 +36,7 @@ const S3_KINDS = new Set('s3 minio storj wasabi scw space b2 eos oos ks3 qiniu q
 
 /** Names that the volume format knows (spec data-objects section 4) and that have no driver here yet. */
 const NOT_YET = new Set(
-  `ibmcos gs wasb ufile swift bunny dragonfly ceph gluster nfs cifs smb tikv
+  `ibmcos gs wasb ufile bunny dragonfly ceph gluster nfs cifs smb tikv
    etcd`.split(/\s+/),
 )
 
@@ -95,6 +95,10 @@ async function openBackend(setting: StorageSetting): Promise<ObjectStore> {
     case 'sftp': {
       const { SftpStore } = await import('./sftp/store.ts')
       return new SftpStore(setting, process.env)
+    }
+    case 'swift': {
+      const { SwiftStore } = await import('./swift/store.ts')
+      return new SwiftStore(setting, process.env)
     }
     case 'webdav': {
       const { WebdavStore } = await import('./webdav.ts')

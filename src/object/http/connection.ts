@@ -171,7 +171,12 @@ export class HttpConnection {
   #startBody(rest: Buffer): void {
     const framing = framingOf(this.#waiting!.method, this.#head!)
     this.#scratchUsed = 0
-    if (framing.kind === 'length') {
+    if (framing.kind === 'none') {
+      // Some servers end such answers as if they had a body; what follows on this connection can then not be told apart.
+      const isClean = rest.length === 0 && this.#head!.headers['transfer-encoding'] === undefined
+      if (!isClean) this.#head = { ...this.#head!, keepsAlive: false }
+      this.#finish(Buffer.alloc(0))
+    } else if (framing.kind === 'length') {
       if (rest.length > framing.length) {
         throw new Fault(`the answer goes on after its ${framing.length} bytes`)
       }

@@ -31,7 +31,9 @@ export interface Head {
 }
 
 /** How the end of a body is found. */
-export type Framing = { readonly kind: 'length'; readonly length: number } | { readonly kind: 'chunked' | 'close' }
+export type Framing =
+  | { readonly kind: 'length'; readonly length: number }
+  | { readonly kind: 'none' | 'chunked' | 'close' }
 
 /** Far above every object there is; a server that says more is broken, and memory is taken on its word. */
 const MAX_BODY = 2 ** 32
@@ -69,7 +71,7 @@ export function decodeHead(text: string): Head {
 /** Where both are stated, or the length several times over, the two sides could disagree where the answer ends: refused. */
 export function framingOf(method: string, { status, headers }: Head): Framing {
   const { 'content-length': length, 'transfer-encoding': encoding } = headers
-  if (method === 'HEAD' || status === 204 || status === 304) return { kind: 'length', length: 0 }
+  if (method === 'HEAD' || status === 204 || status === 304) return { kind: 'none' }
   if (encoding !== undefined) {
     if (encoding.toLowerCase() !== 'chunked' || length !== undefined) {
       throw new Fault(`the answer is encoded as ${encoding}${length === undefined ? '' : ` and has a length`}`)
