@@ -39,13 +39,11 @@ export type Framing =
 const MAX_BODY = 2 ** 32
 
 export function encodeHead(method: string, target: string, headers: Readonly<Record<string, string>>): string {
-  let text = `${method} ${target} HTTP/1.1\r\n`
-  for (const name in headers) text += `${name}: ${headers[name]}\r\n`
-  // One end of line more than there are headers, or somebody's value holds a header of its own.
-  if (/[\r\n\0]/.test(target) || text.split('\n').length !== Object.keys(headers).length + 2) {
-    throw new Fault('a header of the request holds an end of line')
-  }
-  return `${text}\r\n`
+  const lines = [`${method} ${target} HTTP/1.1`]
+  for (const name in headers) lines.push(`${name}: ${headers[name]}`)
+  // Such a value would be a header, or a request, of its own.
+  if (lines.some(line => /[\r\n\0]/.test(line))) throw new Fault('a header of the request holds an end of line')
+  return `${lines.join('\r\n')}\r\n\r\n`
 }
 
 /** `text` ends before the empty line. Throws a Fault on what is no HTTP/1. */
