@@ -12,6 +12,7 @@ import type { Engine } from '../meta/engine.ts'
 import { type Format, parseFormat, serializeFormat } from '../meta/model/format.ts'
 import { encryptSecrets } from '../meta/model/secrets.ts'
 import { initVolume } from '../meta/ops/init-volume.ts'
+import { checkStorageName } from '../object/open.ts'
 import { testStorage } from '../object/storage-test.ts'
 import type { ObjectStore } from '../object/store.ts'
 import { CommandError } from './exit.ts'
@@ -47,6 +48,7 @@ export async function storeSetting(
 
 /** Where none is given: a local directory of `file`, any name of `mem`; others have none. */
 export function defaultBucket(storage: string): string {
+  checkStorageName(storage)
   if (storage !== 'file' && storage !== 'mem') throw new CommandError(`storage ${storage} needs --bucket`)
   return process.getuid?.() === 0 ? '/var/jfs' : `${homedir()}/.juicefs/local`
 }

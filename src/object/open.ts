@@ -40,6 +40,17 @@ const NOT_YET = new Set(
    etcd`.split(/\s+/),
 )
 
+/** with a driver of its own */
+const OTHER_KINDS = new Set('file mem redis hdfs mysql postgres sqlite3 sftp swift webdav'.split(' '))
+
+/** Faults where no driver is called so, or the one that is is not built. Names are told apart without regard to case. */
+export function checkStorageName(storage: string): void {
+  const kind = storage.toLowerCase()
+  if (OTHER_KINDS.has(kind) || S3_KINDS.has(kind)) return
+  if (NOT_YET.has(kind)) throw new Fault(`storage ${kind} is not supported yet`, { errno: ENOTSUP })
+  throw new Fault(`invalid storage: ${kind}`, { errno: EINVAL })
+}
+
 /** The volume's store, below `{name}/`: encrypt( prefix( shard( back ends ))). Throws a Fault for a storage that is unknown or not
  *  supported yet, for a bucket that is not spelled as its storage demands, and for an encryption key that cannot be read. Whether
  *  the store can be reached shows at the first call. */
@@ -105,10 +116,7 @@ async function openBackend(setting: StorageSetting): Promise<ObjectStore> {
       return new WebdavStore(setting)
     }
   }
-  if (S3_KINDS.has(kind)) {
-    const { openS3 } = await import('./s3/open.ts')
-    return openS3(kind, setting, { env: process.env, clock: new SystemClock() })
-  }
-  if (NOT_YET.has(kind)) throw new Fault(`storage ${kind} is not supported yet`, { errno: ENOTSUP })
-  throw new Fault(`invalid storage: ${kind}`, { errno: EINVAL })
+  checkStorageName(kind)
+  const { openS3 } = await import('./s3/open.ts')
+  return openS3(kind, setting, { env: process.env, clock: new SystemClock() })
 }

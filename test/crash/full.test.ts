@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, cpSync, rmSync, writeFileSync } from 'node:fs'
 import fs from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
@@ -15,7 +15,10 @@ const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code
 describe('a full disk', { skip: mountSkip, timeout: 60_000 }, () => {
   it('below the bucket is ENOSPC to the writer, harms nothing else, and is over when files are removed', async () => {
     const volume = newVolume({ format: ['--trash-days', '0'] })
+    const kept = join(volume.dir, 'bucket-before')
+    cpSync(volume.bucket, kept, { recursive: true })
     const small = smallFileSystem(volume.bucket, '20m')
+    cpSync(kept, volume.bucket, { recursive: true })
     try {
       volume.mount(['--cache-size', '0'])
       const durable = new Map<string, Buffer>()
