@@ -65,8 +65,6 @@ export async function decideLost(lost: LostReply, commit: LostCommit): Promise<O
 
 /** Changes that leave the same behind when they happen twice: a commit of nothing else may simply be tried again. */
 const REPEATABLE: ReadonlySet<Change['kind']> = new Set([
-  'putXattr',
-  'delXattr',
   'putFlock',
   'putPlock',
   'putCounter',
@@ -183,12 +181,37 @@ function witnessesOf(change: Change, { keys, guards, changes }: LostCommit): Wit
         },
       ]
     }
+    case 'putXattr':
+    case 'delXattr':
+      return [xattrWitness(change, keys, guards)]
     case 'delTrashedSlices': {
       const command = ['HEXISTS', keys.trashedSlices, trashedField(change.id, change.at)] as const
       return [{ command, judge: reply => (reply === 0 ? 'gone' : 'not done') }]
     }
     default:
       return []
+  }
+}
+
+/** Made anew it might be told that it is there already, or not there any more: by its own first time. */
+function xattrWitness(
+  change: Change & { kind: 'putXattr' | 'delXattr' },
+  keys: Keys,
+  guards: readonly Guard[],
+): Witness {
+  const { ino, name } = change
+  const same = (a: Buffer | null, b: Buffer | null): boolean => (a === null || b === null ? a === b : a.equals(b))
+  const seen = guards.find(({ read }) => read.kind === 'xattr' && read.ino === ino && read.name === name)
+  const before = (seen?.fact ?? null) as Buffer | null
+  const after = change.kind === 'putXattr' ? change.value : null
+  return {
+    command: ['HGET', keys.xattrs(ino), nameToBytes(name)],
+    judge: reply => {
+      const now = bytesOf(reply)
+      if (seen === undefined || same(before, after)) return same(now, after) ? 'done' : 'not done'
+      if (same(now, after)) return after === null ? 'gone' : 'done'
+      return same(now, before) ? 'not done' : null
+    },
   }
 }
 
