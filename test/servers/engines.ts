@@ -44,6 +44,13 @@ export const allEngines: readonly TestedEngine[] = [
   { kind: 'sqlite3', skip: false, start: startSqlite },
 ]
 
+/** Engines that sum usage in the client and write it every second: that second is lost with the client, and a change of which the
+ *  client does not know whether it was made is not counted. */
+export const SUMS_IN_CLIENT: ReadonlySet<EngineKind> = new Set(['postgres', 'mysql'])
+/** Of the lines of checkVolume: only that is concerned. */
+export const isAboutUsage = (line: string): boolean =>
+  /usedSpace|totalInodes|children's|the quota of directory|is charged/.test(line)
+
 const REDIS_DATABASES = 500
 
 async function startRedis(): Promise<EngineServer> {

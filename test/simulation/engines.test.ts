@@ -10,7 +10,7 @@ import { checkVolume } from '../../src/meta/check.ts'
 import type { Engine } from '../../src/meta/engine.ts'
 import { decodeRecords } from '../../src/meta/model/slice.ts'
 import { rowsOf } from '../../src/meta/scan.ts'
-import { allEngines, type EngineServer } from '../servers/engines.ts'
+import { allEngines, type EngineServer, isAboutUsage, SUMS_IN_CLIENT } from '../servers/engines.ts'
 import { background } from './background.ts'
 import { Client } from './client.ts'
 import { formatCrowded, lookAtCrowd } from './crowd-check.ts'
@@ -28,10 +28,6 @@ const CROWD = 16
 const LAST_WORDS_MS = 300
 /** Nobody waits for longer in a crowd, on a machine that has other things to do. */
 const SLOWEST_MS = 10_000
-/** Engines that sum usage in the client and write it every second lose that second with the client. */
-const SUMS_IN_CLIENT = new Set(['postgres', 'mysql'])
-const isAboutUsage = (line: string): boolean =>
-  /usedSpace|totalInodes|children's|the quota of directory|is charged/.test(line)
 
 for (const { kind, skip, start } of allEngines) {
   describe(`clients in several processes on ${kind}`, { skip }, () => {
