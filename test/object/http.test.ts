@@ -2,10 +2,12 @@
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import http from 'node:http'
 import https from 'node:https'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -78,7 +80,9 @@ describe('HTTP over TLS', { skip: skipWithout('openssl') }, () => {
       },
       (request, response) => {
         const { authorized } = request.socket as unknown as { authorized: boolean }
-        response.writeHead(authorized ? 200 : 203).end()
+        const parts: Buffer[] = []
+        request.on('data', part => parts.push(part))
+        request.on('end', () => response.writeHead(authorized ? 200 : 203).end(Buffer.concat(parts)))
       },
     )
     server.listen(0, '127.0.0.1')
@@ -104,6 +108,40 @@ describe('HTTP over TLS', { skip: skipWithout('openssl') }, () => {
   it('ca-certs, ssl-cert and ssl-key make the server known to us and us to the server', async () => {
     const query = `?ca-certs=${path('ca.pem')}&ssl-cert=${path('client.pem')}&ssl-key=${path('client.key')}`
     await clientOf(new URL(url + query), async send => assert.equal(await send('/'), 200))
+  })
+
+  it('large bodies pass both ways whole, directly and through the tunnel of a proxy', async () => {
+    const tunnels: string[] = []
+    const proxy = http.createServer().on('connect', (request, socket) => {
+      tunnels.push(`${request.url} ${request.headers['proxy-authorization']}`)
+      const { port } = new URL(url)
+      const server = connect(Number(port), '127.0.0.1', () => {
+        socket.write('HTTP/1.1 200 OK\r\n\r\n')
+        socket.pipe(server).pipe(socket)
+      })
+      for (const end of [socket, server]) end.on('error', () => {})
+    })
+    proxy.listen(0, '127.0.0.1')
+    await once(proxy, 'listening')
+    const body = randomBytes((4 << 20) + 13)
+    const saved = process.env.https_proxy
+    process.env.https_proxy = `http://me:pw@127.0.0.1:${(proxy.address() as { port: number }).port}`
+    const client = new HttpClient(SecureContextSetting.takeFrom(new URL('https://x?tls-insecure-skip-verify=true')))
+    try {
+      for (const origin of [originOf(new URL(url)), originOf(new URL('https://store.invalid'))]) {
+        for (let i = 0; i < 3; i++) {
+          const answer = await client.send({ method: 'PUT', origin, path: '/', headers: {}, body })
+          assert.ok(answer.body.equals(body))
+        }
+      }
+      assert.deepEqual(tunnels, [`store.invalid:443 Basic ${Buffer.from('me:pw').toString('base64')}`])
+    } finally {
+      client.close()
+      if (saved === undefined) delete process.env.https_proxy
+      else process.env.https_proxy = saved
+      proxy.closeAllConnections()
+      proxy.close()
+    }
   })
 
   it('two of the three are refused at once, and a file that is missing is named', async () => {

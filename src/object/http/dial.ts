@@ -5,7 +5,7 @@
  *      http through a proxy    TCP to the proxy; the first line of each request names the server
  *      https through a proxy   TCP to the proxy, CONNECT, TLS */
 
-import { isIP, type OnReadOpts, type Socket, connect as tcpConnect } from 'node:net'
+import { isIP, type Socket, connect as tcpConnect } from 'node:net'
 import tls from 'node:tls'
 import { causeText, Fault } from '../../base/fault.ts'
 import { Unreachable } from '../store.ts'
@@ -13,6 +13,12 @@ import { decodeHead, encodeHead } from './message.ts'
 import { hostText, type Origin, originText, portOf } from './origin.ts'
 import type { ProxyServer } from './proxy.ts'
 import type { SecureContextSetting } from './tls.ts'
+
+/** Where the bytes go that come: memory to be filled, and how much of it was (net.connect, `onread`). */
+export interface Sink {
+  buffer(): Uint8Array
+  callback(length: number): boolean
+}
 
 export interface Route {
   readonly server: Origin
@@ -24,7 +30,7 @@ export interface Route {
 }
 
 /** A socket that is ready for requests. Throws Unreachable. */
-export async function dial(route: Route, onread: OnReadOpts): Promise<Socket> {
+export async function dial(route: Route, sink: Sink): Promise<Socket> {
   const { server, proxy, connectMs } = route
   const name = originText(server)
   let socket: Socket | undefined
@@ -33,7 +39,7 @@ export async function dial(route: Route, onread: OnReadOpts): Promise<Socket> {
     timer = setTimeout(() => reject(new Error(`no answer within ${connectMs} ms`)), connectMs)
   })
   try {
-    const steps = connectSteps(route, onread, opened => (socket = opened))
+    const steps = connectSteps(route, sink, opened => (socket = opened))
     steps.catch(() => {})
     return await Promise.race([steps, timeout])
   } catch (error) {
@@ -45,7 +51,7 @@ export async function dial(route: Route, onread: OnReadOpts): Promise<Socket> {
   }
 }
 
-async function connectSteps(route: Route, onread: OnReadOpts, opened: (socket: Socket) => void): Promise<Socket> {
+async function connectSteps(route: Route, onread: Sink, opened: (socket: Socket) => void): Promise<Socket> {
   const { server, proxy } = route
   const isSecure = server.protocol === 'https:'
   const first = proxy?.origin ?? server
@@ -56,12 +62,24 @@ async function connectSteps(route: Route, onread: OnReadOpts, opened: (socket: S
     ...(isIP(server.hostname) ? {} : { servername: server.hostname }),
     ...(route.session && { session: route.session }),
     ALPNProtocols: ['http/1.1'],
-    onread,
   }
-  if (!proxy) return ready(tls.connect({ ...tcp, ...secure }), 'secureConnect', opened)
+  // documented for tls.connect, and unknown to its types
+  const direct = { ...tcp, ...secure, onread }
+  if (!proxy) return ready(tls.connect(direct), 'secureConnect', opened)
   const tunnel = await ready(tcpConnect(tcp), 'connect', opened)
   await openTunnel(tunnel, server, proxy)
-  return ready(tls.connect({ ...secure, socket: tunnel }), 'secureConnect', opened)
+  const socket = tls.connect({ ...secure, socket: tunnel })
+  // Node knows no `onread` for TLS over a socket that is there already.
+  socket.on('data', (bytes: Buffer) => pour(bytes, onread))
+  return ready(socket, 'secureConnect', opened)
+}
+
+function pour(bytes: Buffer, sink: Sink): void {
+  for (let at = 0; at < bytes.length; ) {
+    const copied = bytes.copy(sink.buffer(), 0, at)
+    sink.callback(copied)
+    at += copied
+  }
 }
 
 function ready<T extends Socket>(socket: T, event: string, opened: (socket: Socket) => void): Promise<T> {
