@@ -141,9 +141,10 @@ export async function startMount(
       gid: process.getgid?.() ?? 0,
       stats: () => metrics.renderStats(),
       config: () => mountConfig(settings, meta, endpoint.address),
-      callerOf: ctx => callers.of(ctx),
+      callerOf: ctx => callers.ofControl(ctx),
       forgetEntry: (parent, name) => server.invalidator.entry(parent, name),
     })
+    undo.push(() => virtual.close())
     const vfs = new Vfs({ meta, chunks, clock, config, log, internal: virtual })
     watchMount({ meta, vfs, subdir: settings.subdir, clock }, metrics)
     const labels = {

@@ -3,8 +3,9 @@
 
 import type { Name } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
-import { ENOENT, type Errno, isErrno } from '../base/errno.ts'
+import { ENOENT, EROFS, type Errno, isErrno } from '../base/errno.ts'
 import { causeText } from '../base/fault.ts'
+import { inParallel } from '../base/in-parallel.ts'
 import { type Ino, TRASH_INO } from '../base/ino.ts'
 import type { Log } from '../base/log.ts'
 import { type Counter, exponentialBuckets, type Histogram, type Metrics } from '../base/metrics.ts'
@@ -24,6 +25,8 @@ const ELECTION_SEC = 3240
 /** records younger than this belong to clients that are still at it */
 const LEFT_OVER_SEC = 3600
 const DAY_SEC = 86_400
+/** at a time; each holds a slice of at most 64 MiB back until it is stored */
+const MOST_COMPACTIONS = 100
 
 export class BackgroundJobs {
   readonly deletion: Deletion
@@ -133,29 +136,41 @@ export class BackgroundJobs {
     return removeTree(this.#meta, caller, parent, name, options)
   }
 
-  /** Compacts every chunk of a file, or of all files below a directory; `a` chunks found, `b` chunks done. */
+  /** Compacts every chunk of a file, or of all files below a directory, so many at a time; `a` chunks found, `b` chunks done. EROFS,
+   *  ENOENT. */
   async compactTree(
     ino: Ino,
+    threads: number,
     progress: { a: number; b: number },
     isCancelled: () => boolean,
   ): Promise<Errno | undefined> {
+    if (this.#meta.config.readOnly) return EROFS
     const [attr] = (await this.#meta.engine.gather([node(ino)], 'look')) as [Attr | null]
     if (attr === null) return ENOENT
-    const pending: { ino: Ino; type: number }[] = [{ ino, type: attr.type }]
+    const count = Math.max(1, Math.min(threads, MOST_COMPACTIONS))
+    await inParallel(this.#chunksBelow({ ino, type: attr.type }, isCancelled), count, async chunk => {
+      if (isCancelled()) return
+      progress.a++
+      await this.compaction.compact(chunk.ino, chunk.index)
+      progress.b++
+    })
+    return undefined
+  }
+
+  async *#chunksBelow(
+    top: { ino: Ino; type: number },
+    isCancelled: () => boolean,
+  ): AsyncGenerator<{ ino: Ino; index: number }, void> {
+    const pending = [top]
     for (let at = pending.pop(); at !== undefined && !isCancelled(); at = pending.pop()) {
       if (at.type === TYPE_DIRECTORY) {
         for await (const entry of this.#meta.scan('entries', { parent: at.ino, attrs: false })) {
           if (entry.type === TYPE_DIRECTORY || entry.type === TYPE_FILE) pending.push(entry)
         }
       } else if (at.type === TYPE_FILE) {
-        for await (const { index } of this.#meta.scan('chunks', { ino: at.ino })) {
-          progress.a++
-          await this.compaction.compact(at.ino, index)
-          progress.b++
-        }
+        for await (const { index } of this.#meta.scan('chunks', { ino: at.ino })) yield { ino: at.ino, index }
       }
     }
-    return undefined
   }
 
   async #deadFiles(): Promise<void> {

@@ -28,6 +28,16 @@ export class Callers {
     if (allSquash !== null) return this.#squashed(allSquash)
     if (rootSquash !== null && ctx.uid === 0) return this.#squashed(rootSquash)
     if (!checkPermissions) return new RequestCaller(this.#clock, ctx.uid, ctx.gid, [ctx.gid], false)
+    return this.#checked(ctx)
+  }
+
+  /** For what the kernel has not checked, whatever the mount: requests by way of `.control`, which anybody may open. */
+  ofControl(ctx: Context): Caller {
+    const caller = this.of(ctx)
+    return caller.check ? caller : this.#checked(ctx)
+  }
+
+  #checked(ctx: Context): Caller {
     return new RequestCaller(this.#clock, ctx.uid, ctx.gid, this.#allGroups(ctx), true)
   }
 

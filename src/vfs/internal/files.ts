@@ -4,6 +4,7 @@ import type { Name } from '../../base/bytes.ts'
 import { readU64 } from '../../base/bytes.ts'
 import type { Time } from '../../base/clock.ts'
 import { EACCES, EBADF, EINVAL, ENOENT, EPERM, type Errno, isErrno } from '../../base/errno.ts'
+import { causeText } from '../../base/fault.ts'
 import { ACCESSLOG_INO, CONFIG_INO, CONTROL_INO, type Ino, inoFromHalves, ROOT_INO, STATS_INO } from '../../base/ino.ts'
 import type { Log } from '../../base/log.ts'
 import type { Maybe } from '../../base/maybe.ts'
@@ -18,12 +19,14 @@ import {
   type ControlAnswer,
   ControlStream,
   OP_COMPACT,
+  OP_FILL_CACHE,
   OP_INFO,
   OP_LEGACY_INFO,
   OP_RMR,
   OP_SUMMARY,
   type Progress,
 } from './control.ts'
+import { fillCache, nothingFilled, parseFillRequest } from './fill-cache.ts'
 import { inspect, jsonWithInodes, legacyInfoText, summaryTree } from './inspect.ts'
 
 /** What `.control` may start; plugged in by whoever runs the mount. */
@@ -35,8 +38,8 @@ export interface Jobs {
     name: Name,
     options: { readonly skipTrash: boolean; readonly onRemoved: () => void; readonly isCancelled: () => boolean },
   ): Promise<Errno | undefined>
-  /** Compacts every chunk of a file, or of all files below a directory. */
-  compactTree(ino: Ino, progress: Progress, isCancelled: () => boolean): Promise<Errno | undefined>
+  /** Compacts every chunk of a file, or of all files below a directory, so many at a time. */
+  compactTree(ino: Ino, threads: number, progress: Progress, isCancelled: () => boolean): Promise<Errno | undefined>
 }
 
 export interface VirtualFilesOptions {
@@ -76,6 +79,7 @@ export class VirtualFiles implements InternalFiles {
   /** snapshots of `.stats` and `.config`, streams of `.control`, by handle */
   readonly #snapshots = new Map<number, Buffer>()
   readonly #streams = new Map<number, ControlStream>()
+  #closed = false
 
   constructor(options: VirtualFilesOptions) {
     this.#options = options
@@ -138,6 +142,11 @@ export class VirtualFiles implements InternalFiles {
     this.#snapshots.delete(fh)
   }
 
+  /** The mount ends: what goes on in the background is told to stop. */
+  close(): void {
+    this.#closed = true
+  }
+
   #attr(mode: number): Attr {
     const { startedAt, uid, gid } = this.#options
     const times = { atime: startedAt, mtime: startedAt, ctime: startedAt }
@@ -198,10 +207,26 @@ export class VirtualFiles implements InternalFiles {
         return failed
       }
       case OP_COMPACT:
-        return jobs.compactTree(this.#ino(body), progress, isCancelled)
+        return jobs.compactTree(this.#ino(body), body.readUInt16BE(8), progress, isCancelled)
+      case OP_FILL_CACHE:
+        return this.#fillCache(ctx, body, progress, isCancelled)
       default:
         return EINVAL
     }
+  }
+
+  async #fillCache(ctx: Context, body: Buffer, progress: Progress, isCancelled: () => boolean): Promise<ControlAnswer> {
+    const request = parseFillRequest(body)
+    if (isErrno(request)) return request
+    const { meta, chunks, log, subdirRoot, callerOf } = this.#options
+    const parts = { meta, chunks, log, root: subdirRoot, caller: () => callerOf(ctx) }
+    if (!request.background) return { json: JSON.stringify(await fillCache(parts, request, progress, isCancelled)) }
+    fillCache(parts, request, { a: 0, b: 0 }, () => this.#closed).then(
+      ({ FileCount, TotalBytes }) =>
+        log.info(`fill cache: ${request.action} of ${FileCount} files (${TotalBytes} bytes) done`),
+      error => log.error(`fill cache: ${causeText(error)}`),
+    )
+    return { json: JSON.stringify(nothingFilled()) }
   }
 
   #ino(body: Buffer): Ino {
