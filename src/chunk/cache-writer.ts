@@ -43,8 +43,16 @@ export class CacheWriter {
     return this.#bytes
   }
 
+  /** Is the block on its way into the cache? */
   has(key: BlockKey): boolean {
-    return this.#pending.has(key)
+    return this.#pending.get(key)?.removed === false
+  }
+
+  /** The same; a block that was removed while it waits is wanted again. */
+  claim(key: BlockKey): boolean {
+    const pending = this.#pending.get(key)
+    if (pending) pending.removed = false
+    return pending !== undefined
   }
 
   /** Would another block have to be dropped? */
@@ -54,7 +62,7 @@ export class CacheWriter {
 
   read(key: BlockKey, length: number, off: number, len: number): Buffer | undefined {
     const pending = this.#pending.get(key)
-    if (pending === undefined || pending.block.length !== length) return undefined
+    if (pending === undefined || pending.removed || pending.block.length !== length) return undefined
     const part = pending.bytes.subarray(off, off + len)
     return pending.release ? Buffer.from(part) : part
   }

@@ -315,7 +315,7 @@ export class DiskCache {
 
   #enqueue(block: Block, bytes: Buffer, release: (() => void) | null, forced: boolean): boolean {
     const key = blockKey(block.id, block.index)
-    if (this.#closed || !this.#health.isUsable || this.#writer.has(key) || this.#index.get(key)) return false
+    if (this.#closed || !this.#health.isUsable || this.#writer.claim(key) || this.#index.get(key)) return false
     const crowded = !forced && this.#writer.isCrowded(block.length)
     if (crowded || this.#evictor.mustDrop) {
       this.#o.counters.drops.add(1)

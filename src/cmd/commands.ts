@@ -2,12 +2,14 @@
 
 import {
   BENCH_FLAGS,
+  COMPACT_FLAGS,
   CONFIG_FLAGS,
   FORMAT_FLAGS,
   INFO_FLAGS,
   MOUNT_FLAGS,
   STATUS_FLAGS,
   UMOUNT_FLAGS,
+  WARMUP_FLAGS,
 } from './flag-tables.ts'
 import type { Command } from './flags.ts'
 
@@ -100,10 +102,30 @@ export const COMMANDS: readonly Command[] = [
     flags: BENCH_FLAGS,
     run: () => import('./bench.ts'),
   },
+  {
+    name: 'warmup',
+    category: 'TOOL',
+    summary: 'Fetch files into the cache of a mount',
+    argsUsage: '[PATH ...]',
+    minArgs: 0,
+    maxArgs: Number.MAX_SAFE_INTEGER,
+    flags: WARMUP_FLAGS,
+    run: () => import('./warmup.ts'),
+  },
+  {
+    name: 'compact',
+    category: 'TOOL',
+    summary: 'Merge the slices of files',
+    argsUsage: 'PATH ...',
+    minArgs: 1,
+    maxArgs: Number.MAX_SAFE_INTEGER,
+    flags: COMPACT_FLAGS,
+    run: () => import('./compact.ts'),
+  },
 ]
 
 /** Commands of the reference that are not built: refused as such, where a misspelled one is unknown (exit code 3). */
 export const NOT_BUILT_COMMANDS: ReadonlySet<string> = new Set(
-  `quota destroy gc fsck restore dump load tier changelog stats profile debug summary gateway webdav objbench warmup rmr
-   sync clone compact mdtest`.split(/\s+/),
+  `quota destroy gc fsck restore dump load tier changelog stats profile debug summary gateway webdav objbench rmr
+   sync clone mdtest`.split(/\s+/),
 )

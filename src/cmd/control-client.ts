@@ -10,11 +10,14 @@
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { readU64 } from '../base/bytes.ts'
 import { codeOf } from '../base/call.ts'
 import { errnoText } from '../base/errno.ts'
 import { CommandError } from './exit.ts'
 
+export const OP_FILL_CACHE = 1004
 export const OP_INFO = 1005
+export const OP_COMPACT = 1008
 
 const PROGRESS = 0xfe
 const DATA = 0xff
@@ -24,7 +27,7 @@ const EINVAL = 22
 const LONGEST_PAUSE_MS = 300
 
 export type Reply =
-  | { readonly kind: 'progress'; readonly bytes: number }
+  | { readonly kind: 'progress'; readonly bytes: number; readonly a: number; readonly b: number }
   | { readonly kind: 'data'; readonly json: string }
   | { readonly kind: 'errno'; readonly errno: number }
 
@@ -32,7 +35,10 @@ export type Reply =
 export function parseReply(stream: Buffer): Reply | null {
   if (stream.length === 0) return null
   if (stream.length === 1 && stream[0] !== PROGRESS && stream[0] !== DATA) return { kind: 'errno', errno: stream[0]! }
-  if (stream[0] === PROGRESS) return stream.length < PROGRESS_BYTES ? null : { kind: 'progress', bytes: PROGRESS_BYTES }
+  if (stream[0] === PROGRESS) {
+    if (stream.length < PROGRESS_BYTES) return null
+    return { kind: 'progress', bytes: PROGRESS_BYTES, a: readU64(stream, 1), b: readU64(stream, 9) }
+  }
   if (stream[0] !== DATA)
     throw new CommandError(`the mount answered with an unknown frame 0x${stream[0]!.toString(16)}`)
   if (stream.length < DATA_HEAD_BYTES) return null
@@ -41,8 +47,13 @@ export function parseReply(stream: Buffer): Reply | null {
 }
 
 /** Sends a request to the mount that `directory` lies in. Returns its JSON, '' for a bare success. CommandError where there is no
- *  mount of ours, where it does not know the request, and for an errno. */
-export async function ask(directory: string, opcode: number, body: Buffer): Promise<string> {
+ *  mount of ours, where it does not know the request, and for an errno. `onProgress` gets the two numbers of the request's kind. */
+export async function ask(
+  directory: string,
+  opcode: number,
+  body: Buffer,
+  onProgress: (a: number, b: number) => void = () => {},
+): Promise<string> {
   const file = await openControl(directory)
   try {
     const request = Buffer.alloc(8 + body.length)
@@ -64,6 +75,7 @@ export async function ask(directory: string, opcode: number, body: Buffer): Prom
       for (let reply = parseReply(stream); reply !== null; reply = parseReply(stream)) {
         if (reply.kind === 'data') return reply.json
         if (reply.kind === 'errno') return verdict(reply.errno)
+        onProgress(reply.a, reply.b)
         stream = stream.subarray(reply.bytes)
       }
     }

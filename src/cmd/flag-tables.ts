@@ -239,6 +239,18 @@ export const BENCH_FLAGS: readonly Flag[] = [
   { name: 'threads', aliases: ['p'], kind: 'uint', fallback: '1', help: 'threads at a time' },
 ]
 
+export const WARMUP_FLAGS: readonly Flag[] = [
+  { name: 'file', aliases: ['f'], kind: 'string', help: 'file with one path a line' },
+  { name: 'threads', aliases: ['p'], kind: 'uint', fallback: '50', help: 'slices at a time' },
+  { name: 'background', aliases: ['b'], kind: 'bool', help: 'do not wait for the end' },
+  { name: 'evict', kind: 'bool', help: 'take the blocks out of the cache instead' },
+  { name: 'check', kind: 'bool', help: 'tell how much is cached instead, and where' },
+]
+
+export const COMPACT_FLAGS: readonly Flag[] = [
+  { name: 'threads', aliases: ['p'], kind: 'uint', fallback: '10', help: 'chunks at a time' },
+]
+
 export const STATUS_FLAGS: readonly Flag[] = [
   { name: 'session', aliases: ['s'], kind: 'uint', fallback: '0', help: 'details of one session' },
   { name: 'more', aliases: ['m'], kind: 'bool', help: 'trash and pending deletions too (slow)' },

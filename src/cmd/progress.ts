@@ -28,6 +28,20 @@ export async function withBar<T>(name: string, total: number, read: () => number
   }
 }
 
+/** Shows `read()` in one line that is drawn over while `work` runs, where bars are shown: for work whose end is not known. */
+export async function withLine<T>(read: () => string, work: () => Promise<T>): Promise<T> {
+  if (!barsAreShown()) return work()
+  const draw = (): void => void process.stdout.write(`\r\x1b[J${read()}`)
+  const timer = setInterval(draw, REDRAW_MS)
+  try {
+    return await work()
+  } finally {
+    clearInterval(timer)
+    draw()
+    process.stdout.write('\n')
+  }
+}
+
 export function barLine(bar: {
   name: string
   current: number

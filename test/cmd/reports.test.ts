@@ -116,10 +116,12 @@ describe('info', () => {
 describe('replies of .control', () => {
   const progress = Buffer.alloc(17)
   progress[0] = 0xfe
+  progress.writeUInt16BE(258, 7)
+  progress[16] = 7
   const data = Buffer.concat([Buffer.from([0xff, 0, 0, 0, 2]), Buffer.from('{}')])
 
   it('are told apart, and incomplete ones waited for', () => {
-    assert.deepEqual(parseReply(Buffer.concat([progress, data])), { kind: 'progress', bytes: 17 })
+    assert.deepEqual(parseReply(Buffer.concat([progress, data])), { kind: 'progress', bytes: 17, a: 258, b: 7 })
     assert.deepEqual(parseReply(data), { kind: 'data', json: '{}' })
     assert.deepEqual(parseReply(Buffer.from([22])), { kind: 'errno', errno: 22 })
     for (const part of [Buffer.alloc(0), progress.subarray(0, 16), data.subarray(0, 4), data.subarray(0, 6)]) {
