@@ -10,10 +10,10 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import http from 'node:http'
-import { Sha256 } from '@aws-crypto/sha256-js'
 import { SignatureV4 } from '@smithy/signature-v4'
 import { SystemClock } from '../src/base/clock.ts'
 import { openS3 } from '../src/object/s3/open.ts'
+import { NodeSha256 } from '../src/object/s3/sha256.ts'
 import type { ObjectStore } from '../src/object/store.ts'
 import { ACCESS_KEY, SECRET_KEY, skipVersity, startVersity } from '../test/servers/s3.ts'
 import { median } from './harness.ts'
@@ -115,7 +115,7 @@ async function signedHeaders(verb: 'GET' | 'PUT', port: number): Promise<Record<
     service: 's3',
     region: 'us-east-1',
     credentials: { accessKeyId: ACCESS_KEY, secretAccessKey: SECRET_KEY },
-    sha256: Sha256,
+    sha256: NodeSha256,
     uriEscapePath: false,
     applyChecksum: false,
   })

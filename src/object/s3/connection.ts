@@ -5,7 +5,7 @@
  *                                             ├──► clocks differ       ─► the server's time, once more
  *                                             └──► answer, problem */
 
-import { createHash, createHmac, hash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { SignatureV4 } from '@smithy/signature-v4'
 import type { Clock } from '../../base/clock.ts'
 import { HttpClient, type HttpTimes } from '../http/client.ts'
@@ -15,6 +15,7 @@ import type { SecureContextSetting } from '../http/tls.ts'
 import { type Problem, problemOf } from './answers.ts'
 import type { CredentialSource } from './credentials.ts'
 import { awsOrigin, FIRST_REGION, type Place } from './place.ts'
+import { NodeSha256 } from './sha256.ts'
 
 /** SHA-256 of nothing */
 const EMPTY_HASH = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
@@ -199,27 +200,4 @@ const escapeText = (text: string): string =>
 function queryText(query: Readonly<Record<string, string>>): string {
   const parts = Object.entries(query).map(([name, value]) => `${escapeText(name)}=${escapeText(value)}`)
   return parts.length === 0 ? '' : `?${parts.join('&')}`
-}
-
-/** Of the machine; the library would bring one written in JavaScript. */
-class NodeSha256 {
-  readonly #hash: ReturnType<typeof createHash> | ReturnType<typeof createHmac>
-
-  constructor(secret?: string | ArrayBuffer | ArrayBufferView) {
-    this.#hash = secret === undefined ? createHash('sha256') : createHmac('sha256', bytesOf(secret))
-  }
-  update(data: Uint8Array): void {
-    this.#hash.update(data)
-  }
-  async digest(): Promise<Uint8Array> {
-    return this.#hash.digest()
-  }
-  reset(): void {}
-}
-
-function bytesOf(secret: string | ArrayBuffer | ArrayBufferView): Buffer {
-  if (typeof secret === 'string') return Buffer.from(secret)
-  return ArrayBuffer.isView(secret)
-    ? Buffer.from(secret.buffer, secret.byteOffset, secret.byteLength)
-    : Buffer.from(secret)
 }
