@@ -1,40 +1,61 @@
 /** What this client has open, and what it may therefore keep (spec meta-model sections 8 and 17).
  *
- *      counted ──► opened ──► … ──► count 0 ──► remembered (mtime only, bounded)
- *                    └─ chunk lists are cached while the count is above 0
+ *      counted ──► opened ──► … ──► count 0 ──► remembered (attributes, a few lists; bounded)
+ *                    └─ chunk lists are kept from now on; an open that finds other times drops them
  *  An opening counts before its attributes are asked for, and so does a file that is being made: whoever removes the name
  *  meanwhile must find it open. `removed` marks a node that lost its last name while open here: the last close lets it go. */
 
 import type { Time } from '../base/clock.ts'
 import { type Ino, SPECIAL_INO } from '../base/ino.ts'
+import type { Change } from './facts.ts'
 import type { Attr } from './model/attr.ts'
 import type { SliceRecord } from './model/slice.ts'
 
-interface OpenFile {
+/** Lists that a closed file keeps: chunks, and slices in all of them. */
+const KEPT_CHUNKS = 4
+const KEPT_SLICES = 256
+
+export interface OpenFilesOptions {
+  /** closed files that are remembered; 0 = without a limit */
+  readonly limit: number
+  /** `--open-cache`: so long attributes are believed without asking (0 = never) */
+  readonly trustMs: number
+  readonly nowMs: () => number
+}
+
+type View = readonly SliceRecord[]
+
+interface KnownFile {
+  /** as the last open, or a change of ours since, left it; null before the first open */
+  last: Attr | null
+  /** when that was so; -Infinity: it may be out of date already */
+  checkedMs: number
+  chunks: Map<number, View>
+}
+interface OpenFile extends KnownFile {
   count: number
-  /** as the last open saw it; null before the first one */
-  mtime: Time | null
   removed: boolean
   /** somebody else's write was noticed, and the kernel may not have been told: the next open must not trust pages */
   foreign: boolean
   /** by which change of mtime it was noticed; perhaps it is a commit of our own of which we have not heard yet */
   noticed: { readonly from: Time; readonly to: Time } | null
-  readonly chunks: Map<number, readonly SliceRecord[]>
   /** changes with each drop: a list that was asked for before one must not be kept after it */
   drops: number
 }
 
-const sameTime = (a: Time | null, b: Time): boolean => a !== null && a.sec === b.sec && a.nsec === b.nsec
-
 export class OpenFiles {
   readonly #open = new Map<Ino, OpenFile>()
-  /** mtime as the last open saw it; insertion order = age */
-  readonly #remembered = new Map<Ino, Time>()
+  /** insertion order = age */
+  readonly #remembered = new Map<Ino, KnownFile>()
   readonly #limit: number
+  readonly #trustMs: number
+  readonly #nowMs: () => number
   #drops = 0
 
-  constructor(limit: number) {
+  constructor({ limit, trustMs, nowMs }: OpenFilesOptions) {
     this.#limit = limit > 0 ? limit : Number.MAX_SAFE_INTEGER
+    this.#trustMs = trustMs
+    this.#nowMs = nowMs
   }
 
   get size(): number {
@@ -52,22 +73,31 @@ export class OpenFiles {
       file.count++
       return
     }
-    const mtime = this.#remembered.get(ino) ?? null
-    if (mtime) this.#remembered.delete(ino)
-    const drops = ++this.#drops // never a number of an earlier time that it was open
-    this.#open.set(ino, { count: 1, mtime, removed: false, foreign: false, noticed: null, chunks: new Map(), drops })
+    const known = this.#remembered.get(ino)
+    if (known) this.#remembered.delete(ino)
+    this.#open.set(ino, {
+      last: known?.last ?? null,
+      checkedMs: known?.checkedMs ?? Number.NEGATIVE_INFINITY,
+      chunks: known?.chunks ?? new Map(),
+      count: 1,
+      removed: false,
+      foreign: false,
+      noticed: null,
+      drops: ++this.#drops, // never a number of an earlier time that it was open
+    })
   }
 
-  /** An open that was counted has its attributes; true if nothing changed since the last open that this client saw. */
+  /** An open that was counted has its attributes; true if nothing changed since the last open that this client saw. The
+   *  ctime counts, too: whoever writes may set the mtime back. */
   confirmed(ino: Ino, attr: Attr): boolean {
     const file = this.#open.get(ino)!
-    const unchanged = sameTime(file.mtime, attr.mtime) && !file.foreign
+    const { last } = file
+    const unchanged =
+      last !== null && sameTime(last.mtime, attr.mtime) && sameTime(last.ctime, attr.ctime) && !file.foreign
     file.foreign = false
     file.noticed = null
-    if (!unchanged) {
-      this.#dropAll(file)
-      file.mtime = attr.mtime
-    }
+    if (!unchanged) this.#dropAll(file)
+    this.#learn(file, attr)
     return unchanged
   }
 
@@ -77,13 +107,23 @@ export class OpenFiles {
     return this.confirmed(ino, attr)
   }
 
+  /** Attributes that an open, or a look, may believe without asking (`--open-cache`). */
+  trusted(ino: Ino): Attr | null {
+    if (this.#trustMs <= 0) return null
+    const open = this.#open.get(ino)
+    const file = open ?? this.#remembered.get(ino)
+    if (file === undefined || open?.foreign === true) return null
+    return this.#nowMs() - file.checkedMs < this.#trustMs ? file.last : null
+  }
+
   /** Counts a close; true if it was the last one of a removed node. */
   closed(ino: Ino): boolean {
     const file = this.#open.get(ino)
     if (!file || --file.count > 0) return false
     this.#open.delete(ino)
-    if (file.removed || file.foreign || file.mtime === null || ino >= SPECIAL_INO) return file.removed
-    this.#remembered.set(ino, file.mtime)
+    const { last, checkedMs, chunks } = file
+    if (file.removed || file.foreign || last === null || ino >= SPECIAL_INO) return file.removed
+    this.#remembered.set(ino, { last, checkedMs, chunks: isFew(chunks) ? chunks : new Map() })
     if (this.#remembered.size > this.#limit) this.#remembered.delete(this.#remembered.keys().next().value as Ino)
     return false
   }
@@ -106,11 +146,29 @@ export class OpenFiles {
    *  open must not trust its pages. */
   seen(ino: Ino, attr: Attr): void {
     const file = this.#open.get(ino)
-    if (file === undefined || file.mtime === null || sameTime(file.mtime, attr.mtime)) return
+    if (file === undefined || file.last === null) return
+    if (sameTime(file.last.mtime, attr.mtime)) {
+      file.checkedMs = this.#nowMs()
+      return
+    }
     this.#dropAll(file)
-    file.noticed = file.foreign ? null : { from: file.mtime, to: attr.mtime }
+    file.noticed = file.foreign ? null : { from: file.last.mtime, to: attr.mtime }
     file.foreign = true
-    file.mtime = attr.mtime
+    this.#learn(file, attr)
+  }
+
+  /** Our own commit wrote these records: what it left of a node is known, but for the data. */
+  committed(changes: readonly Change[]): void {
+    if (this.#open.size === 0 && this.#remembered.size === 0) return
+    for (const change of changes) {
+      if (change.kind === 'delNode') this.#remembered.delete(change.ino)
+      if (change.kind !== 'putNode' && change.kind !== 'extendNode') continue
+      const file = this.#open.get(change.ino) ?? this.#remembered.get(change.ino)
+      if (file === undefined || file.last === null) continue
+      // A changed mtime is for `wrote` and `retimed`, which know what was before.
+      if (change.kind === 'putNode' && sameTime(file.last.mtime, change.attr.mtime)) this.#learn(file, change.attr)
+      else file.checkedMs = Number.NEGATIVE_INFINITY
+    }
   }
 
   /** Our own commit changed this chunk (all: `index` undefined): `before` is the mtime it found, null where that is not
@@ -118,7 +176,8 @@ export class OpenFiles {
    *  to be trusted. */
   wrote(ino: Ino, before: Time | null, attr: Attr, index?: number): void {
     const isForeign = this.#moved(ino, before, attr)
-    const file = this.#open.get(ino)
+    const open = this.#open.get(ino)
+    const file = open ?? this.#remembered.get(ino)
     if (file === undefined) return
     if (index === undefined || isForeign) this.#dropAll(file)
     else this.#dropOne(file, index)
@@ -137,24 +196,25 @@ export class OpenFiles {
     if (file === undefined) {
       const known = this.#remembered.get(ino)
       if (known === undefined) return false
-      if (before !== null && sameTime(known, before)) this.#remembered.set(ino, attr.mtime)
+      if (before !== null && known.last !== null && sameTime(known.last.mtime, before)) this.#learn(known, attr)
       else this.#remembered.delete(ino)
       return true
     }
-    const { mtime, noticed } = file
-    file.mtime = attr.mtime
+    const { last, noticed } = file
+    this.#learn(file, attr)
     file.noticed = null
     if (noticed !== null && before !== null && sameTime(noticed.from, before) && sameTime(noticed.to, attr.mtime)) {
       file.foreign = false // it was this change that was noticed
       return false
     }
     // An open may have seen our change before we heard of it.
-    const isForeign = before === null || !(sameTime(mtime, before) || sameTime(mtime, attr.mtime))
+    const isForeign =
+      before === null || last === null || !(sameTime(last.mtime, before) || sameTime(last.mtime, attr.mtime))
     file.foreign ||= isForeign
     return isForeign
   }
 
-  chunk(ino: Ino, index: number): readonly SliceRecord[] | undefined {
+  chunk(ino: Ino, index: number): View | undefined {
     return this.#open.get(ino)?.chunks.get(index)
   }
 
@@ -164,25 +224,39 @@ export class OpenFiles {
   }
 
   /** Keeps a fetched list, unless something was dropped since `drops` was asked. */
-  keepChunk(ino: Ino, index: number, view: readonly SliceRecord[], drops: number): void {
+  keepChunk(ino: Ino, index: number, view: View, drops: number): void {
     const file = this.#open.get(ino)
     if (file?.drops === drops) file.chunks.set(index, view)
   }
 
   dropChunks(ino: Ino, index?: number): void {
-    const file = this.#open.get(ino)
+    const file = this.#open.get(ino) ?? this.#remembered.get(ino)
     if (file === undefined) return
     if (index === undefined) this.#dropAll(file)
     else this.#dropOne(file, index)
   }
 
-  #dropAll(file: OpenFile): void {
-    file.chunks.clear()
-    file.drops = ++this.#drops
+  #learn(file: KnownFile, attr: Attr): void {
+    file.last = attr
+    file.checkedMs = this.#nowMs()
   }
 
-  #dropOne(file: OpenFile, index: number): void {
-    file.chunks.delete(index)
-    file.drops = ++this.#drops
+  #dropAll(file: KnownFile | OpenFile): void {
+    file.chunks.clear()
+    if ('drops' in file) file.drops = ++this.#drops
   }
+
+  #dropOne(file: KnownFile | OpenFile, index: number): void {
+    file.chunks.delete(index)
+    if ('drops' in file) file.drops = ++this.#drops
+  }
+}
+
+const sameTime = (a: Time, b: Time): boolean => a.sec === b.sec && a.nsec === b.nsec
+
+function isFew(chunks: ReadonlyMap<number, View>): boolean {
+  if (chunks.size > KEPT_CHUNKS) return false
+  let slices = 0
+  for (const view of chunks.values()) slices += view.length
+  return slices <= KEPT_SLICES
 }

@@ -25,6 +25,9 @@ export interface MetaConfig {
   readonly heartbeatMs: number
   readonly skipDirMtimeNs: number
   readonly atimeMode: 'noatime' | 'relatime' | 'strictatime'
+  /** attributes of files that are open, or were, are believed so long without asking; 0 = never */
+  readonly openCacheMs?: number
+  /** closed files that are remembered; 0 = without a limit */
   readonly openCacheLimit: number
   readonly mountPoint: string
   /** ours, `0.1.0` */
@@ -87,11 +90,18 @@ export class ClientCore {
     this.driver = new Driver(engine, {
       random: options.random,
       onEffect: effect => this.#effect(effect),
-      onCommit: changes => this.limits.applied(changes),
+      onCommit: changes => {
+        this.limits.applied(changes)
+        this.openFiles.committed(changes)
+      },
       onConflict: operation => this.hooks.onConflict?.(operation),
       known: this.known,
     })
-    this.openFiles = new OpenFiles(options.config.openCacheLimit)
+    this.openFiles = new OpenFiles({
+      limit: options.config.openCacheLimit,
+      trustMs: options.config.openCacheMs ?? 0,
+      nowMs: () => options.clock.monotonicMs(),
+    })
   }
 
   get openFileCount(): number {
