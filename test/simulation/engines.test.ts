@@ -126,11 +126,11 @@ for (const { kind, skip, start } of allEngines) {
           for (const part of [0.3, 0.7]) {
             await everybody(crew, 'go')
             await sleep(seconds * 1000 * part)
-            await lookAtCrowd(engine, directory, await everybody(crew, 'pause'), seed)
+            await lookAtCrowd(engine, directory, await everybody(crew, 'pause'), { seed, kind })
           }
           const reports = await everybody(crew, 'leave')
           tell(t, reports)
-          await lookAtCrowd(engine, directory, reports, seed)
+          await lookAtCrowd(engine, directory, reports, { seed, kind })
           const deeds = reports.flatMap(report => report.deeds).sort((a, b) => a - b)
           const [least, median] = [deeds[0]!, deeds[deeds.length >> 1]!]
           assert.ok(least * 5 >= median, `one client did ${least} deeds, the one in the middle ${median}`)
