@@ -4,8 +4,8 @@
  *  and the attributes of a hundred thousand files that were listed or made. V8 collects when something is allocated; a mount
  *  that has just become idle allocates nothing and would keep a quarter of a gigabyte for hours. So a few seconds after the
  *  last request the collector is run once: 5 ms with the small heap of most mounts (measured; a buffer cache of 300 MiB
- *  shrinks to nothing). Where a load has left V8 with much room for new objects, once more in the mode that gives it back:
- *  0.1 s after 100,000 creates, when nobody has asked for anything for seconds (320 → 140 MiB). A heap that is larger still
+ *  shrinks to nothing). Where a load has left V8 with much room for new objects, it is run in the mode that gives it back:
+ *  0.2 s of CPU after 100,000 creates, when nobody has asked for anything for seconds (320 → 135 MiB). A heap that is larger still
  *  is left alone, as the pause grows with it.
  *
  *  What the collector frees, malloc keeps in its arenas, since it lies between what is still in use: a second after it, the
@@ -18,7 +18,8 @@ const TICK_MS = 2000
 /** 6 to 8 seconds: after the cache of blocks has dropped what nobody read, else the collector would find it in use */
 const IDLE_TICKS = 4
 const MOST_HEAP_BYTES = 256 << 20
-const MOST_SPARE_BYTES = 64 << 20
+/** three times what the heap of a mount takes that has little to do */
+const MOST_ROOM_BYTES = 96 << 20
 /** V8 frees buffers on another thread after the collection */
 const TRIM_AFTER_MS = 1000
 
@@ -63,13 +64,12 @@ interface Collection {
 let exposed: ((how: Collection) => void) | undefined
 
 function collectGarbage(): void {
-  if (getHeapStatistics().used_heap_size > MOST_HEAP_BYTES) return
+  const { used_heap_size: used, total_heap_size: total } = getHeapStatistics()
+  if (used > MOST_HEAP_BYTES) return
   if (exposed === undefined) {
     setFlagsFromString('--expose-gc')
     exposed = runInNewContext('gc') as (how: Collection) => void
   }
-  exposed({ type: 'major', execution: 'sync', flavor: 'regular' })
-  const { total_heap_size: total, used_heap_size: used } = getHeapStatistics()
-  // The room for new objects, which grew under load, is only given back by a collection that means to.
-  if (total - used > MOST_SPARE_BYTES) exposed({ type: 'major', execution: 'sync', flavor: 'last-resort' })
+  // An ordinary collection keeps the room for new objects, which grew under load, for the next ones.
+  exposed({ type: 'major', execution: 'sync', flavor: total > MOST_ROOM_BYTES ? 'last-resort' : 'regular' })
 }
