@@ -135,10 +135,14 @@ const metaCache = inCategory('META CACHE', [
     name: 'open-cache',
     kind: 'duration',
     fallback: '0',
-    help: 'open without asking for attributes',
-    refused: NOT_BUILT,
+    help: 'how long attributes of opened files are believed without asking',
   },
-  { name: 'open-cache-limit', kind: 'uint', fallback: '10000', help: 'files whose slices are kept, 0 = unlimited' },
+  {
+    name: 'open-cache-limit',
+    kind: 'uint',
+    fallback: '10000',
+    help: 'closed files that are remembered, 0 = unlimited',
+  },
 ])
 
 const clientStorage = inCategory('DATA STORAGE', [

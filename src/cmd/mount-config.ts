@@ -23,7 +23,7 @@ export function mountConfig(settings: MountSettings, meta: MetaClient, metricsAd
       CaseInsensi: false,
       ReadOnly: settings.meta.readOnly,
       NoBGJob: settings.meta.noBackgroundJobs,
-      OpenCache: 0,
+      OpenCache: (settings.meta.openCacheMs ?? 0) * NS_PER_MS,
       OpenCacheLimit: settings.meta.openCacheLimit,
       Heartbeat: settings.meta.heartbeatMs * NS_PER_MS,
       MountPoint: settings.mountPoint,

@@ -106,6 +106,7 @@ export function mountSettings(
       heartbeatMs: heartbeatOf(options, warn),
       skipDirMtimeNs: options.number('skip-dir-mtime') * 1e6,
       atimeMode,
+      openCacheMs: options.number('open-cache'),
       openCacheLimit: options.number('open-cache-limit'),
       mountPoint,
       version: OUR_VERSION,

@@ -67,13 +67,7 @@ describe('flags', () => {
 
   it('that are not built are refused by name, unless they ask for nothing', () => {
     assert.throws(check(MOUNT_FLAGS, 'backup-skip-trash', 'true'), /--backup-skip-trash is not supported yet/)
-    assert.throws(check(MOUNT_FLAGS, 'open-cache', '1'), /--open-cache is not supported yet/)
-    for (const [name, text] of [
-      ['backup-skip-trash', 'false'],
-      ['open-cache', '0s'],
-    ] as const) {
-      assert.doesNotThrow(check(MOUNT_FLAGS, name, text), name)
-    }
+    assert.doesNotThrow(check(MOUNT_FLAGS, 'backup-skip-trash', 'false'))
   })
   it('with values that cannot be read are refused before anything runs', () => {
     assert.throws(check(MOUNT_FLAGS, 'heartbeat', 'soon'), /Invalid duration value: soon/)

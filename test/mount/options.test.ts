@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import {
+  appendFileSync,
   chmodSync,
   chownSync,
   existsSync,
@@ -218,8 +219,16 @@ describe('the mount option', { skip: mountSkip }, () => {
     assert.equal(existsSync(join(root, 'late')), true)
   })
 
-  it('--open-cache is refused by its name', () =>
-    assert.throws(() => mount('--open-cache', '1s'), /--open-cache is not supported yet/))
+  it('--open-cache shows at once what this mount wrote', () => {
+    mount('--open-cache', '60s')
+    const file = join(root, 'kept')
+    writeFileSync(file, 'first')
+    assert.equal(readFileSync(file, 'latin1'), 'first')
+    appendFileSync(file, ', second')
+    assert.equal(readFileSync(file, 'latin1'), 'first, second')
+    const { Meta } = JSON.parse(readFileSync(join(root, '.config'), 'utf8')) as { Meta: { OpenCache: number } }
+    assert.equal(Meta.OpenCache, 60e9)
+  })
 
   it('-o passes the flags of mount(2) on: nothing below a noexec mount is executed', () => {
     mount('-o', 'noexec,noatime,sync')
