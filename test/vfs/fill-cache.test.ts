@@ -141,12 +141,7 @@ describe('a path inside the mount', () => {
   it('is followed through directories, links and inode numbers, as this caller may', async () => {
     const { v, root } = await filled()
     const find = (path: string, uid = 0) =>
-      findPath(
-        v.meta,
-        () => ({ ...systemCaller(v.clock.now()), uid, gid: uid, gids: [uid], check: true }),
-        root,
-        path,
-      )
+      findPath(v.meta, () => ({ ...systemCaller(v.clock.now()), uid, gid: uid, gids: [uid], check: true }), root, path)
     const link = (name: string, target: string) => v.vfs.symlink(ROOT, ROOT_INO, name, target)
     const c = await ok(v.vfs.lookup(ROOT, ROOT_INO, 'c'))
     await ok(link('relative', 'd/../c'))
