@@ -39,7 +39,6 @@ export class S3Store implements ObjectStore {
     this.description = `${kind}://${place.bucket}/`
     this.#connection = new S3Connection(options)
     this.#putHeaders = {
-      'content-type': 'application/octet-stream',
       ...(storageClass && { 'x-amz-storage-class': storageClass }),
       ...(tag && { 'x-amz-tagging': tagText(tag) }),
     }
