@@ -68,9 +68,9 @@ export interface TestVolume {
   remove(): void
 }
 
-/** A new volume: SQLite + local directory, in a temporary directory of its own, not yet mounted. */
+/** A new volume: SQLite (or the database at `metaUrl`) + local directory, in a temporary directory of its own, not yet mounted. */
 export function newVolume(
-  options: { name?: string; format?: readonly string[]; env?: Record<string, string> } = {},
+  options: { name?: string; metaUrl?: string; format?: readonly string[]; env?: Record<string, string> } = {},
 ): TestVolume {
   const dir = mkdtempSync(join(process.env.JUICEFS_TS_TEST_DIR ?? tmpdir(), 'juicefs-ts-'))
   chmodSync(dir, 0o755) // other users work in the mount too
@@ -78,7 +78,7 @@ export function newVolume(
   const bucket = join(dir, 'bucket')
   const cacheDir = join(dir, 'cache')
   const logFile = join(dir, 'mount.log')
-  const metaUrl = `sqlite3://${join(dir, 'meta.db')}`
+  const metaUrl = options.metaUrl ?? `sqlite3://${join(dir, 'meta.db')}`
   mkdirSync(mountPoint)
   const formatted = cli(
     [
@@ -171,7 +171,9 @@ function endProcess(pid: number): void {
 }
 
 /** A new volume, mounted. */
-export function mountedVolume(options: { format?: readonly string[]; mount?: readonly string[] } = {}): TestVolume {
+export function mountedVolume(
+  options: { metaUrl?: string; format?: readonly string[]; mount?: readonly string[] } = {},
+): TestVolume {
   const volume = newVolume(options)
   try {
     volume.mount(options.mount)
