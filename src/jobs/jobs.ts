@@ -121,8 +121,8 @@ export class BackgroundJobs {
     const edge = now - (24 * days + 2) * 3600
     for await (const hour of this.#meta.scan('entries', { parent: TRASH_INO, attrs: false })) {
       const start = hourOfName(hour.name)
-      if (start === null) continue
-      if (start >= edge || this.#stopped) break
+      if (this.#stopped) break
+      if (start === null || start >= edge) continue // not every engine lists them in order
       const failed = await emptyDirectory(this.#meta, caller, hour.ino, options)
       const removed = failed ?? (await this.#meta.rmdir(caller(), TRASH_INO, hour.name, options))
       if (isErrno(removed)) this.#log.warn(`empty trash ${hour.name}: errno ${removed}`)

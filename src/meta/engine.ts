@@ -75,6 +75,9 @@ export interface Engine {
   readonly kind: string
   /** The database is in this process, a gather costs microseconds and no trip: asking ahead and guessing would only cost. */
   readonly isLocal?: boolean
+  /** Usage is summed in the client and written every second: one that dies loses what it summed since, and the volume's usage
+   *  must be recounted some time. */
+  readonly sumsUsage?: boolean
   /** Creates what must exist before the first fact (tables, indexes). Idempotent. */
   prepare(): Maybe<void>
   /** One fact a read, in order. Faults (EIO) on records that cannot be decoded, naming the inode. */

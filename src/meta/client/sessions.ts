@@ -3,17 +3,22 @@
 
 import { ENOENT, isErrno } from '../../base/errno.ts'
 import { causeText } from '../../base/fault.ts'
-import { TRASH_INO } from '../../base/ino.ts'
+import { ROOT_INO, TRASH_INO } from '../../base/ino.ts'
+import { xattr } from '../facts.ts'
 import { parseFormat } from '../model/format.ts'
 import { getattr } from '../ops/attributes.ts'
 import { elect } from '../ops/counters.ts'
 import { initVolume } from '../ops/init-volume.ts'
 import { dropSession, putSession } from '../ops/session.ts'
+import { setXattr } from '../ops/xattr.ts'
 import { describeSession, processIsGone, sessionVersion } from '../session.ts'
 
 import { ClientCore } from './core.ts'
 
 const SESSION_HEARTBEATS = 5
+/** attribute of the root directory, as the reference keeps the time of its last backup */
+const RECOUNT_MARK = 'usageRecount'
+const XATTR_CREATE = 1
 /** heartbeat 0: the record stays for a year */
 const NEVER_SEC = 365 * 86400
 
@@ -56,7 +61,21 @@ export class Sessions extends ClientCore {
       if (session.expire >= now && !processIsGone(session.info)) continue
       this.log.info(`clean up stale session ${session.sid}`)
       await this.#cleanSession(session.sid)
+      if (this.engine.sumsUsage === true) await this.#markForRecount(session.sid)
     }
+  }
+
+  /** When the usage of the volume became uncertain, RFC 3339; null where it is not. */
+  async usageUncertainSince(): Promise<string | null> {
+    const [mark] = (await this.engine.gather([xattr(ROOT_INO, RECOUNT_MARK)], 'look')) as [Buffer | null]
+    return mark === null ? null : mark.toString('utf8')
+  }
+
+  /** Somebody died with usage that it had not written yet. The first time stands until somebody has counted. */
+  async #markForRecount(sid: number): Promise<void> {
+    this.log.warn(`session ${sid} may have lost usage of its last second: the volume should be recounted`)
+    const now = Buffer.from(new Date(this.clock.now().sec * 1000).toISOString())
+    await this.run('change', () => setXattr(this.volume, ROOT_INO, RECOUNT_MARK, now, XATTR_CREATE))
   }
 
   /** May this client do a periodic job now? Only one client a period is told yes (spec section 16). */

@@ -67,6 +67,7 @@ const comesAfterSums = (change: Change): boolean =>
 
 export class MysqlEngine implements Engine {
   readonly kind = 'mysql'
+  readonly sumsUsage = true
   readonly #parts: Parts
   readonly #again: Again
   readonly #committer: Committer

@@ -55,6 +55,7 @@ const comesAfterSums = (change: Change): boolean =>
 
 export class PostgresEngine implements Engine {
   readonly kind = 'postgres'
+  readonly sumsUsage = true
   readonly #pool: Pool
   readonly #readOnly: boolean
   readonly #tables: Tables

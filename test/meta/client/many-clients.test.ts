@@ -1,0 +1,251 @@
+/** Two clients of one volume, each a round trip away from it. */
+
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { EAGAIN, EDQUOT, EINTR, ENOENT, ENOSPC, type Errno } from '../../../src/base/errno.ts'
+import { ROOT_INO, TRASH_INO } from '../../../src/base/ino.ts'
+import { checkVolume } from '../../../src/meta/check.ts'
+import { QUOTA_DIR } from '../../../src/meta/facts.ts'
+import type { Cancel, Plock } from '../../../src/meta/meta.ts'
+import { DIRECTORY, FILE, ok, type RemoteClient, SharedVolume, sleep } from './harness.ts'
+
+const O_RDWR = 2
+const [ONE, TWO, THREE] = ['00000000000000a1', '00000000000000a2', '00000000000000a3']
+const slice = (id: number, len = 100) => ({ id, size: len, off: 0, len })
+
+class Patience implements Cancel {
+  cancelled = false
+  readonly #listeners: (() => void)[] = []
+  onCancel(notify: () => void): void {
+    this.#listeners.push(notify)
+  }
+  cancel(): void {
+    this.cancelled = true
+    for (const notify of this.#listeners) notify()
+  }
+}
+
+async function pair(setting = {}): Promise<{ v: SharedVolume; a: RemoteClient; b: RemoteClient }> {
+  const v = await SharedVolume.create(setting)
+  const config = { heartbeatMs: 12_000 }
+  return { v, a: await v.client({ config }), b: await v.client({ config }) }
+}
+
+/** It crashed: nothing of it happens any more, and its time passes. */
+function crash(v: SharedVolume, { meta, engine }: RemoteClient): void {
+  engine.onRequest = () => {
+    throw new Error('this client is dead')
+  }
+  meta.closeSession().catch(() => undefined) // stops its heartbeat
+  v.clock.aheadMs += 61_000
+}
+
+describe('locks of two clients', () => {
+  for (const kind of ['flock', 'record lock'] as const) {
+    const lock = (c: RemoteClient, ino: number, owner: string, type: Plock['type'], wait: Cancel | null) =>
+      kind === 'flock'
+        ? c.meta.flock(ino as never, owner, type, wait)
+        : c.meta.setPlock(ino as never, owner, { type, start: 0, end: 100, pid: 1 }, wait)
+
+    it(`${kind}: one waits until the other lets go, and asks no faster than five times a second`, async () => {
+      const { v, a, b } = await pair()
+      const { ino } = await ok(a.meta.make(v.caller(), ROOT_INO, 'f', FILE))
+      await lock(a, ino, ONE, 'W', null)
+      assert.equal(await lock(b, ino, TWO, 'W', null), EAGAIN)
+      let granted = false
+      const waiting = Promise.resolve(lock(b, ino, TWO, 'W', new Patience())).then(result => {
+        granted = true
+        return result
+      })
+      const polls = await b.engine.count(() => sleep(900))
+      assert.equal(granted, false)
+      assert.ok(polls.gather < 16, `${polls.gather} times in 0.9 s`)
+      await lock(a, ino, ONE, 'U', null)
+      assert.equal(await waiting, undefined)
+      assert.equal(await lock(a, ino, ONE, 'R', null), EAGAIN)
+      await v.close()
+    })
+
+    it(`${kind}: who waits gives up when interrupted, and holds nothing`, async () => {
+      const { v, a, b } = await pair()
+      const { ino } = await ok(a.meta.make(v.caller(), ROOT_INO, 'f', FILE))
+      await lock(a, ino, ONE, 'W', null)
+      const patience = new Patience()
+      const waiting = lock(b, ino, TWO, 'W', patience)
+      await sleep(20)
+      patience.cancel()
+      assert.equal(await waiting, EINTR)
+      await lock(a, ino, ONE, 'U', null)
+      await sleep(30)
+      assert.equal(await lock(a, ino, THREE, 'W', null), undefined)
+      await v.close()
+    })
+
+    it(`${kind}: the locks of a client that crashed go with its session`, async () => {
+      const { v, a, b } = await pair()
+      const { ino } = await ok(a.meta.make(v.caller(), ROOT_INO, 'f', FILE))
+      await lock(a, ino, ONE, 'W', null)
+      const waiting = lock(b, ino, TWO, 'W', new Patience())
+      await sleep(10)
+      crash(v, a)
+      await b.meta.cleanStaleSessions()
+      assert.equal(await waiting, undefined)
+      await b.meta.closeSession()
+    })
+  }
+
+  it('those who wait here are served in their order, all of them', async () => {
+    const { v, a, b } = await pair()
+    const { ino } = await ok(a.meta.make(v.caller(), ROOT_INO, 'f', FILE))
+    await a.meta.flock(ino, ONE, 'W', null)
+    const order: string[] = []
+    const serve = async (owner: string): Promise<undefined | Errno> => {
+      const result = await b.meta.flock(ino, owner, 'W', new Patience())
+      order.push(owner)
+      await sleep(5)
+      await b.meta.flock(ino, owner, 'U', null)
+      return result
+    }
+    const owners = Array.from({ length: 5 }, (_, i) => `00000000000000b${i}`)
+    const served = owners.map(serve)
+    await sleep(30)
+    await a.meta.flock(ino, ONE, 'U', null)
+    assert.deepEqual(
+      await Promise.all(served),
+      owners.map(() => undefined),
+    )
+    assert.deepEqual(order, owners)
+    await v.close()
+  })
+})
+
+describe('sessions of two clients', () => {
+  it('a file that a crashed client kept open is let go by the other', async () => {
+    const { v, a, b } = await pair()
+    const { ino } = await ok(a.meta.create(v.caller(), ROOT_INO, 'f', FILE, O_RDWR, true))
+    await ok(a.meta.writeSlice(ino, 0, 0, slice(await a.meta.newSliceId()), v.clock.now()))
+    await ok(a.meta.unlink(v.caller(), ROOT_INO, 'f'))
+    assert.equal((await ok(b.meta.getattr(ino))).nlink, 0)
+    crash(v, a)
+    await b.meta.refresh()
+    await b.meta.cleanStaleSessions()
+    assert.equal(await b.meta.getattr(ino), ENOENT)
+    const sessions = (await b.engine.scan('sessions', {}, null, 10)).rows
+    assert.deepEqual(
+      sessions.map(session => session.sid),
+      [b.meta.sid],
+    )
+    assert.deepEqual(await checkVolume(v.inner), [])
+    await b.meta.closeSession()
+  })
+
+  it('two clients may clean up after a third at the same time', async () => {
+    const { v, a, b } = await pair()
+    const third = await v.client({ config: { heartbeatMs: 12_000 } })
+    for (const name of ['f', 'g', 'h']) {
+      await ok(third.meta.create(v.caller(), ROOT_INO, name, FILE, O_RDWR, true))
+      await ok(third.meta.unlink(v.caller(), ROOT_INO, name))
+    }
+    crash(v, third)
+    for (const { meta } of [a, b]) await meta.refresh()
+    await Promise.all([a.meta.cleanStaleSessions(), b.meta.cleanStaleSessions()])
+    assert.deepEqual(await checkVolume(v.inner), [])
+    await v.close().catch(() => undefined)
+  })
+
+  it('a session that others took for dead is written anew by its next heartbeat', async () => {
+    const { v, a, b } = await pair()
+    v.clock.aheadMs += 61_000
+    await b.meta.refresh()
+    await b.meta.cleanStaleSessions()
+    await a.meta.refresh()
+    const { rows } = await b.engine.scan('sessions', {}, null, 10)
+    const ours = rows.find(session => session.sid === a.meta.sid)
+    assert.ok(ours !== undefined && ours.expire > v.clock.now().sec)
+    assert.equal((JSON.parse(String(ours.info)) as { MountPoint: string }).MountPoint, '/nowhere')
+    await v.close()
+  })
+
+  it('a job of a period is done by one client only', async () => {
+    const { v, a, b } = await pair()
+    const ask = () => Promise.all([a, b].map(({ meta }) => meta.elect('lastCleanupFiles', 3240)))
+    assert.deepEqual((await ask()).sort(), [false, true])
+    assert.deepEqual(await ask(), [false, false])
+    v.clock.aheadMs += 3_241_000
+    assert.deepEqual((await ask()).sort(), [false, true])
+    await v.close()
+  })
+
+  it('where usage is summed in the client, one that died leaves the volume to be recounted', async () => {
+    const { v, a, b } = await pair()
+    Object.assign(b.engine, { sumsUsage: true })
+    assert.equal(await b.meta.usageUncertainSince(), null)
+    crash(v, a)
+    await b.meta.refresh()
+    await b.meta.cleanStaleSessions()
+    const since = await b.meta.usageUncertainSince()
+    assert.ok(Math.abs(Date.parse(since!) / 1000 - v.clock.now().sec) <= 1)
+    await b.meta.closeSession()
+  })
+
+  it('where usage is exact nothing has to be recounted', async () => {
+    const { v, a, b } = await pair()
+    crash(v, a)
+    await b.meta.refresh()
+    await b.meta.cleanStaleSessions()
+    assert.equal(await b.meta.usageUncertainSince(), null)
+    await b.meta.closeSession()
+  })
+})
+
+describe('what a heartbeat brings', () => {
+  it('a changed setting: the trash is on from now on, its directory is made', async () => {
+    const { v, a, b } = await pair()
+    const told: number[] = []
+    b.meta.hooks.onFormatChanged = format => told.push(format.TrashDays)
+    await v.configure({ TrashDays: 3 })
+    await ok(a.meta.make(v.caller(), ROOT_INO, 'f', FILE))
+    await b.meta.refresh()
+    assert.deepEqual(told, [3])
+    await ok(b.meta.unlink(v.caller(), ROOT_INO, 'f'))
+    const { rows } = await ok(b.meta.readdir(v.caller(), TRASH_INO, null, 10, false))
+    assert.equal(rows.length, 1)
+    await v.close()
+  })
+
+  it('the end, where the volume is another one', async () => {
+    const { v, b } = await pair()
+    const reasons: string[] = []
+    b.meta.hooks.onFatal = reason => reasons.push(reason)
+    await v.configure({ UUID: '11111111-0000-4000-8000-000000000000' })
+    await b.meta.refresh()
+    assert.match(reasons[0]!, /the volume was replaced/)
+    await v.close()
+  })
+
+  it('limits, and the use of others; its own use counts at once', async () => {
+    const { v, a, b } = await pair()
+    await v.configure({ Inodes: 4 })
+    for (const { meta } of [a, b]) await meta.refresh()
+    const make = (c: RemoteClient, name: string) => c.meta.make(v.caller(), ROOT_INO, name, FILE)
+    for (const name of ['1', '2', '3']) await ok(make(a, name))
+    await ok(make(b, '4')) // it knows of none of them
+    await b.meta.refresh()
+    assert.equal(await make(b, '5'), ENOSPC)
+    await ok(make(a, '5')) // its fourth
+    assert.equal(await make(a, '6'), ENOSPC)
+    await v.close()
+  })
+
+  it('a quota that somebody else set on a directory', async () => {
+    const { v, a, b } = await pair()
+    const { ino } = await ok(a.meta.make(v.caller(), ROOT_INO, 'd', DIRECTORY))
+    const quota = { maxSpace: -1, maxInodes: 1, usedSpace: 0, usedInodes: 0 }
+    await a.engine.commit([], [{ kind: 'putQuota', type: QUOTA_DIR, key: ino, quota }])
+    await b.meta.refresh()
+    await ok(b.meta.make(v.caller(), ino, 'first', FILE))
+    assert.equal(await b.meta.make(v.caller(), ino, 'second', FILE), EDQUOT)
+    assert.deepEqual(await checkVolume(v.inner), [])
+    await v.close()
+  })
+})
