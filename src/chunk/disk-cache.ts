@@ -305,10 +305,9 @@ export class DiskCache {
 
   /** A cached block that is bad goes; a staged one is the only copy. */
   #unreadable(block: Block, key: BlockKey, path: string, error: unknown): void {
-    const { log } = this.#o
-    if (this.#stage.has(key)) log.error(`read staged block ${path}: ${causeText(error)}`)
+    if (this.#stage.has(key)) this.#complain(`read staged block ${path}`, error, 'error')
     else if (error instanceof CorruptCacheFile) {
-      log.warn(`remove partial cached block ${path}: ${error.message}`)
+      this.#o.log.warn(`remove partial cached block ${path}: ${error.message}`)
       this.remove(block)
     } else this.#complain(`read cached block ${path}`, error)
   }
@@ -389,10 +388,10 @@ export class DiskCache {
   }
 
   /** Logs once in a while. */
-  #complain(doing: string, error: unknown): void {
+  #complain(doing: string, error: unknown, level: 'warn' | 'error' = 'warn'): void {
     const nowMs = this.#o.clock.monotonicMs()
     if (nowMs - this.#warnedMs < WARN_INTERVAL_MS) return
     this.#warnedMs = nowMs
-    this.#o.log.warn(`${doing}: ${causeText(error)}`)
+    this.#o.log[level](`${doing}: ${causeText(error)}`)
   }
 }

@@ -79,11 +79,7 @@ export class WriteBack implements BlockSink {
   constructor(options: WritebackOptions & WriteBackParts) {
     this.#o = options
     const { caches, metrics } = options
-    this.#counters = new StageCounters(metrics, () => ({
-      blocks: caches.stagedBlocks - this.#damaged.size,
-      bytes: caches.stagedBytes - [...this.#damaged].reduce((sum, { block }) => sum + block.length, 0),
-      writing: this.#writing,
-    }))
+    this.#counters = new StageCounters(metrics, () => ({ ...this.#waiting, writing: this.#writing }))
     caches.stagedIn = block => this.#staged.get(blockKey(block.id, block.index))?.cache
     caches.onPressure = cache => {
       this.#queue.hurry(cache, URGENT)
@@ -170,11 +166,12 @@ export class WriteBack implements BlockSink {
     this.#closed = true
     clearTimeout(this.#timer)
     await Promise.race([Promise.all(this.#running), sleep(CLOSE_PATIENCE_MS, undefined, { ref: false })])
-    if (this.#staged.size === 0) return
+    const { blocks, bytes } = this.#waiting
+    if (blocks === 0) return
     const { caches, log } = this.#o
     const roots = caches.directories.filter(cache => cache.stagedBlocks > 0).map(cache => `${cache.root}rawstaging`)
     log.info(
-      `${this.#staged.size} staging blocks (${caches.stagedBytes} bytes) are not uploaded yet, ` +
+      `${blocks} staging blocks (${bytes} bytes) are not uploaded yet, ` +
         `the next mount with this cache uploads them: ${roots.join(', ')}`,
     )
   }
@@ -311,6 +308,13 @@ export class WriteBack implements BlockSink {
   }
 
   // ── what is staged ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** What can still be uploaded. */
+  get #waiting(): { readonly blocks: number; readonly bytes: number } {
+    const { stagedBlocks, stagedBytes } = this.#o.caches
+    const damagedBytes = [...this.#damaged].reduce((sum, { block }) => sum + block.length, 0)
+    return { blocks: stagedBlocks - this.#damaged.size, bytes: stagedBytes - damagedBytes }
+  }
 
   /** The directory to stage the block in; null: none. */
   #placeFor(block: Block): DiskCache | null {
