@@ -116,6 +116,35 @@ describe('what a reply waits for', { skip: missing('strace'), timeout: 60_000 },
     inOrder(logSync, reply)
   })
 
+  it('with write-back, fsync waits for the staged block and its name; the staged file goes only when the object is durable', async () => {
+    volume.unmount()
+    volume.mount(['--writeback', '--upload-delay', '700ms'])
+    const file = await fs.open(join(volume.mountPoint, 'staged'), 'w')
+    const calls = await trace(async () => {
+      await file.writeFile(bytesOf(2, 50_000))
+      await file.sync()
+      await sleep(1200)
+    })
+    await file.close()
+    const staged = one(calls, /^rename/, /rawstaging.*_0_50000"/)
+    const commit = one(calls, /^pwrite64$/, /meta\.db-wal>/)
+    const blockSync = one(calls, /^fdatasync$/, /rawstaging.*_0_50000>/)
+    const nameSync = one(calls, /^fsync$/, /rawstaging\/chunks\/\d+\/\d+>/)
+    const logSync = one(calls, /^fdatasync$/, /meta\.db-wal>/)
+    const uploaded = one(calls, /^rename/, /bucket.*_0_50000"/)
+    const objectSync = one(calls, /^fdatasync$/, /bucket.*_0_50000>/)
+    const objectName = one(calls, /^fsync$/, /bucket.*chunks\/\d+\/\d+>/)
+    const gone = one(calls, /^unlink/, /rawstaging.*_0_50000"/)
+    inOrder(staged, commit)
+    inOrder(staged, blockSync)
+    inOrder(blockSync, nameSync)
+    inOrder(nameSync, logSync)
+    inOrder(logSync, uploaded)
+    inOrder(uploaded, objectSync)
+    inOrder(objectSync, objectName)
+    inOrder(objectName, gone)
+  })
+
   it('an object is deleted only when it is durable that nothing names it', async () => {
     const calls = await trace(async () => {
       await fs.unlink(join(volume.mountPoint, 'file'))
