@@ -7,11 +7,13 @@ import { mkdirSync, readdirSync, statSync } from 'node:fs'
 import fs from 'node:fs/promises'
 import { join } from 'node:path'
 import { readU64 } from '../../src/base/bytes.ts'
+import { silentLog } from '../../src/base/log.ts'
 import { blocksOf, objectKey } from '../../src/chunk/keys.ts'
+import { openEngine } from '../../src/cmd/volume.ts'
 import { checkVolume } from '../../src/meta/check.ts'
-import { SqliteEngine } from '../../src/meta/engine/sqlite/engine.ts'
-import type { Cursor, Page, ScanKind, Scans } from '../../src/meta/engine.ts'
+import type { Engine, ScanKind, Scans } from '../../src/meta/engine.ts'
 import { decodeRecords } from '../../src/meta/model/slice.ts'
+import { rowsOf } from '../../src/meta/scan.ts'
 
 export const MIB = 1 << 20
 export const sleep = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
@@ -59,7 +61,7 @@ export async function checkStored(
   objects: string,
   options: { readonly blockBytes: number; readonly garbage: boolean },
 ): Promise<string[]> {
-  const engine = SqliteEngine.open(metaUrl, { mustExist: true })
+  const engine = await openEngine(metaUrl, { log: silentLog, mustExist: true })
   try {
     const wrong = await checkVolume(engine)
     const slices = new Map<number, number>()
@@ -91,13 +93,8 @@ export async function checkStored(
   }
 }
 
-async function all<K extends ScanKind>(engine: SqliteEngine, kind: K, args: Scans[K]['args']) {
+async function all<K extends ScanKind>(engine: Engine, kind: K, args: Scans[K]['args']) {
   const rows: Scans[K]['row'][] = []
-  let cursor: Cursor | null = null
-  do {
-    const page: Page<Scans[K]['row']> = await engine.scan(kind, args, cursor, 1000)
-    rows.push(...page.rows)
-    cursor = page.next
-  } while (cursor !== null)
+  for await (const row of rowsOf(engine, kind, args)) rows.push(row)
   return rows
 }
