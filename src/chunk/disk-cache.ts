@@ -213,6 +213,11 @@ export class DiskCache {
     return this.#directory.hasLock()
   }
 
+  /** Is its staged file there? */
+  isStaged(block: Block): Promise<boolean> {
+    return call<fs.Stats>(done => fs.stat(this.#stage.path(block), done)).then(Boolean, () => false)
+  }
+
   /** The staged block, verified. Rejects with CorruptCacheFile, or as node:fs does. */
   readStaged(block: Block): Promise<{ readonly data: Buffer; readonly tier: number | null }> {
     return this.#stage.read(block)
@@ -237,20 +242,19 @@ export class DiskCache {
     }
   }
 
-  /** What earlier runs and other clients have staged here, the oldest first; it is known from now on. */
-  async findStaged(): Promise<FoundStaged[]> {
+  /** Finds what earlier runs and other clients have staged here, and takes over, the oldest first, what `accept` says yes to. */
+  async findStaged(accept: (found: FoundStaged) => boolean): Promise<void> {
     const { clock, log, blockBytes } = this.#o
     const startedMs = clock.monotonicMs()
     const onInvalid = (path: string): void => log.warn(`Ignore invalid file in staging: ${path}`)
     const found = await this.#stage.scan(clock.now().sec * 1000, blockBytes, onInvalid, () => this.#closed)
-    for (const { block } of found) this.#stage.adopt(block)
+    found.sort((a, b) => a.mtimeMs - b.mtimeMs)
+    for (const each of found) if (accept(each)) this.#stage.adopt(each.block)
     this.#stagingKnown = true
+    if (found.length === 0) return
     const bytes = found.reduce((sum, { block }) => sum + block.length, 0)
     const tookMs = Math.round(clock.monotonicMs() - startedMs)
-    if (found.length > 0) {
-      log.info(`Found ${found.length} staging blocks (${bytes} bytes) in ${this.root} with ${tookMs}ms`)
-    }
-    return found.sort((a, b) => a.mtimeMs - b.mtimeMs)
+    log.info(`Found ${found.length} staging blocks (${bytes} bytes) in ${this.root} with ${tookMs}ms`)
   }
 
   /** Writes what waits, unless the disk hangs, then lets go of it. */
@@ -361,6 +365,7 @@ export class DiskCache {
     const found = ({ block, atime, staged }: FoundBlock): void => {
       const key = blockKey(block.id, block.index)
       const known = this.#index.get(key)
+      if (staged && known?.staged === false && !this.#stage.has(key)) staged = false // uploaded since it was looked at
       if (known && known.staged === staged && known.length === block.length) {
         known.generation = generation
         known.atime = Math.max(known.atime, atime)

@@ -90,14 +90,15 @@ export class WriteBack implements BlockSink {
   /** Looks for what earlier runs and other clients have left, in the background. */
   async recover(): Promise<void> {
     for (const cache of this.#o.caches.directories) {
-      for (const { block, mtimeMs } of await cache.findStaged()) {
+      await cache.findStaged(({ block, mtimeMs }) => {
         const key = blockKey(block.id, block.index)
-        if (this.#staged.has(key)) continue
+        if (this.#staged.has(key)) return false
         // Whether anybody was promised that it is durable is not known.
         const staged = { block, key, cache, addedMs: mtimeMs, isDurable: true, isRemoved: false }
         this.#staged.set(key, staged)
         this.#queue.add('found', staged, mtimeMs + this.#o.uploadDelayMs)
-      }
+        return true
+      })
     }
     if (this.#o.readOnly && this.#staged.size > 0) {
       this.#o.log.warn(`${this.#staged.size} staging blocks are not uploaded: this mount is read-only`)
@@ -193,12 +194,17 @@ export class WriteBack implements BlockSink {
   async #storeNow(block: Block): Promise<void> {
     const { objects } = this.#o
     const staged = this.#staged.get(blockKey(block.id, block.index))
-    if (staged) {
+    if (staged && !(await this.#isStoredByOthers(staged))) {
       const { data } = await staged.cache.readStaged(block)
       await objects.put(block, data, { stop: () => false, release: ignore, attempts: ATTEMPTS })
     }
     await objects.sync([block])
     if (staged && this.#isCurrent(staged)) await this.#forget(staged, true)
+  }
+
+  /** Its file is gone and its object is there: another client that shares the directory has uploaded it. */
+  async #isStoredByOthers({ block, cache }: Staged): Promise<boolean> {
+    return !(await cache.isStaged(block)) && (await this.#o.objects.exists(block))
   }
 
   // ── uploading ───────────────────────────────────────────────────────────────────────────────────────────────────

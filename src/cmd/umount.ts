@@ -55,19 +55,25 @@ function ours(path: string): string {
   throw new CommandError(`${path} is not a JuiceFS mount point`)
 }
 
-/** Waits for a client that stages writes (`--writeback`) to have uploaded them. */
+/** Waits for a client that stages writes (`--writeback`) to have uploaded them, as long as it answers. */
 async function waitForStaged(mountPoint: string): Promise<void> {
   const start = performance.now()
   const first = await stagedBytes(mountPoint)
-  for (let left = first; left !== null && left > 0; left = await stagedBytes(mountPoint)) {
+  let left = first
+  while (left !== null && left > 0) {
     const speed = ((first ?? 0) - left) / ((performance.now() - start) / 1000 || 1)
     const eta = speed > 0 ? `${Math.ceil(left / speed)}s` : '?'
     process.stdout.write(
       `\r${bytesText(left)} staging chunks are being flushed... ${bytesText(Math.round(speed))}/s, left ${eta}`,
     )
     await sleep(1000)
+    const now = await stagedBytes(mountPoint)
+    if (now === null) break
+    left = now
   }
-  process.stdout.write(`\r${' '.repeat(77)}\rAll staging chunks are flushed\n`)
+  const outcome =
+    left === 0 ? 'All staging chunks are flushed' : `${bytesText(left ?? 0)} staging chunks are not flushed`
+  process.stdout.write(`\r${' '.repeat(77)}\r${outcome}\n`)
 }
 
 async function stagedBytes(mountPoint: string): Promise<number | null> {

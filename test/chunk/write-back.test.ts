@@ -522,6 +522,18 @@ describe('durability with write-back', () => {
     await trial.chunks.close()
   })
 
+  it('a sync of a block that another client has uploaded meanwhile asks the store', async () => {
+    const store = new SyncedStore()
+    const trial = await open({ name: 'shared', writeback: whileAway, store })
+    const slice = await writeSlice(trial.chunks, 1, pattern(10))
+    await store.inner.put('chunks/0/0/1_0_10', pattern(10))
+    await fs.unlink(staged(trial.root, '1_0_10'))
+    await trial.chunks.sync([slice])
+    assert.deepEqual(store.requests, ['sync chunks/0/0/1_0_10'])
+    assert.equal(trial.stat('staging_blocks'), 0)
+    await trial.chunks.close()
+  })
+
   it('a sync of a block that is neither staged any more nor stored fails', async () => {
     const trial = await open({ name: 'lost', writeback: whileAway })
     const slice = await writeSlice(trial.chunks, 1, pattern(10))
