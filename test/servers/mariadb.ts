@@ -24,6 +24,18 @@ export class MariadbServer {
 
   /** `options`: arguments of the server. Commits are not flushed to the disk: tests need no durability. */
   static async start(options: readonly string[] = []): Promise<MariadbServer> {
+    // A port that was free may be taken by the time the server asks for it; many servers at once may exhaust the kernel's AIO.
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await MariadbServer.#startOnce(options)
+      } catch (error) {
+        if (attempt === 3) throw error
+        await sleep(500)
+      }
+    }
+  }
+
+  static async #startOnce(options: readonly string[]): Promise<MariadbServer> {
     const dir = mkdtempSync(join(tmpdir(), 'juicefs-ts-mariadb-'))
     try {
       const made = spawnSync(
