@@ -86,7 +86,7 @@ describe('settings of write-back', () => {
   })
 
   it('are left out where there is no disk to stage on, and for a read-only mount', () => {
-    for (const flags of [{ 'cache-dir': 'memory' }, { 'cache-size': '0' }]) {
+    for (const flags of [{ 'cache-dir': 'memory' }, { 'cache-size': '0' }] as Record<string, string>[]) {
       const { writeback, warnings } = settings({ writeback: 'true', ...flags })
       assert.equal(writeback.isOn, false)
       assert.match(warnings[0]!, /needs a cache directory on a disk: blocks are uploaded at once/)
