@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -98,6 +98,7 @@ describe(`whole files ${addon() === null ? 'by node:fs' : 'by the addon'}`, () =
 if (addon() !== null) {
   it('whole files without the addon pass the same tests', () => {
     const env = { ...process.env, JUICEFS_TS_NO_ADDON: '1', NODE_TEST_CONTEXT: undefined }
-    execFileSync(process.execPath, ['--test', import.meta.filename], { env, stdio: 'pipe' })
+    const ran = spawnSync(process.execPath, ['--test', import.meta.filename], { env, encoding: 'utf8' })
+    assert.equal(ran.status, 0, ran.stdout + ran.stderr)
   })
 }
