@@ -171,7 +171,7 @@ async function saveByCalls(
     }
     await call<void>(done => fs.rename(temporary, path, done))
   } catch (error) {
-    fs.unlink(temporary, ignore)
+    await call<void>(done => fs.unlink(temporary, done)).catch(ignore)
     throw error
   }
   return keepOpen ? await call<number>(done => fs.open(path, 'r', done)) : 0
