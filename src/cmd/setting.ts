@@ -9,7 +9,7 @@ import { causeText, Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import { Driver } from '../meta/driver.ts'
 import type { Engine } from '../meta/engine.ts'
-import { type Format, parseFormat, serializeFormat } from '../meta/model/format.ts'
+import { checkMetaVersion, type Format, parseFormat, serializeFormat } from '../meta/model/format.ts'
 import { encryptSecrets } from '../meta/model/secrets.ts'
 import { initVolume } from '../meta/ops/init-volume.ts'
 import { checkStorageName } from '../object/open.ts'
@@ -23,9 +23,14 @@ export async function loadSetting(engine: Engine): Promise<string | null> {
   return json || null
 }
 
+/** The stored setting; null where the database holds no volume. Fault where its records are not ours to understand. Which
+ *  versions of clients the volume allows is not asked: that is what `config` may be about. */
 export async function loadFormat(engine: Engine): Promise<Format | null> {
   const json = await loadSetting(engine)
-  return json === null ? null : parseFormat(json)
+  if (json === null) return null
+  const format = parseFormat(json)
+  checkMetaVersion(format)
+  return format
 }
 
 /** Stores a setting with plain secrets, by default encrypting them, and returns it as stored. Durable when it returns. */

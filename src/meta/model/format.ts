@@ -184,13 +184,18 @@ export function unsupportedFeatures(format: Format, readOnly: boolean): string[]
   return found
 }
 
-/** Faults where this volume must not be used by a client of this version (spec meta-setting, "Compatibility checks"). */
-export function checkCompatible(format: Format, clientVersion: string): void {
+/** Faults where the records of this volume are laid out in a way that this client does not know. */
+export function checkMetaVersion(format: Format): void {
   if ((format.MetaVersion ?? 0) > MAX_META_VERSION) {
     throw new Fault(`incompatible metadata version: ${format.MetaVersion}; please upgrade the client`, {
       errno: ENOTSUP,
     })
   }
+}
+
+/** Faults where this volume must not be used by a client of this version (spec meta-setting, "Compatibility checks"). */
+export function checkCompatible(format: Format, clientVersion: string): void {
+  checkMetaVersion(format)
   const ours = parseVersion(clientVersion)
   const [lowest, highest] = [limitOf(format.MinClientVersion), limitOf(format.MaxClientVersion)]
   if (lowest && compareVersions(ours, lowest) < 0) {
