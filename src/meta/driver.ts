@@ -24,7 +24,7 @@ import type { Engine, Guard, Intent, Outcome } from './engine.ts'
 import type { Change, Dentry, Done, Effect, Fact, Operation, Read, Verdict } from './facts.ts'
 import { guardsOf } from './guard.ts'
 import type { KnownFacts, Moment } from './known-facts.ts'
-import { mergeChanges } from './merge.ts'
+import { type Merged, mergeChanges } from './merge.ts'
 
 const MAX_ATTEMPTS = 50
 /** Losses of the first in the queue after which new operations on its inode wait too. */
@@ -183,7 +183,14 @@ export class Driver {
       const neighbours = run.intent === 'change' ? this.#engine.uncommitted?.() : undefined
       return neighbours === undefined ? answer() : neighbours.then(answer)
     }
-    const { changes, resultOf } = mergeChanges(verdict.changes)
+    let merged: Merged
+    try {
+      merged = mergeChanges(verdict.changes)
+    } catch (error) {
+      if (run.guessed > 0) return this.#afresh(run)
+      throw error
+    }
+    const { changes, resultOf } = merged
     const guards = guardsOf(run.reads, run.facts, changes)
     const known = this.#known
     if (run.guessed === 2 && guards.some(guard => isExact(guard) && known!.isChanging(nodeOf(guard))))

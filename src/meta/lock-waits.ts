@@ -10,6 +10,7 @@ const FIRST_PAUSE_MS = 1
 const LAST_PAUSE_MS = 200
 
 interface Waiter {
+  readonly fair: boolean
   readonly attempt: () => Maybe<undefined | Errno>
   /** gives the lock back that was granted after the waiter had gone */
   readonly undo: () => void
@@ -37,15 +38,21 @@ export interface LockWish {
 
 export class LockWaits {
   readonly #queues = new Map<string, Queue>()
+  /** somebody's first attempt is on its way: who comes later must not overtake it */
+  readonly #trying = new Set<string>()
 
   /** Tries, and waits if it is refused (EAGAIN) and `cancel` is given. EINTR when cancelled. */
   acquire(wish: LockWish, cancel: Cancel | null): Maybe<undefined | Errno> {
     if (cancel === null) return wish.attempt()
     const key = wish.space + wish.ino
-    if (wish.fair && this.#queues.has(key)) return this.#wait(key, wish, cancel)
+    if (wish.fair && (this.#queues.has(key) || this.#trying.has(key))) return this.#wait(key, wish, cancel)
     const first = wish.attempt()
     if (!isPromise(first)) return first === EAGAIN ? this.#wait(key, wish, cancel) : first
-    return first.then(result => (result === EAGAIN ? this.#wait(key, wish, cancel) : result))
+    if (!wish.fair) return first.then(result => (result === EAGAIN ? this.#wait(key, wish, cancel) : result))
+    this.#trying.add(key)
+    return first
+      .finally(() => this.#trying.delete(key))
+      .then(result => (result === EAGAIN ? this.#wait(key, wish, cancel, 'first') : result))
   }
 
   /** A lock of this inode was given up here. */
@@ -58,16 +65,18 @@ export class LockWaits {
     }
   }
 
-  #wait(key: string, wish: LockWish, cancel: Cancel): Promise<undefined | Errno> {
+  #wait(key: string, wish: LockWish, cancel: Cancel, place?: 'first'): Promise<undefined | Errno> {
     if (cancel.cancelled) return Promise.resolve(EINTR)
     return new Promise((settle, fail) => {
-      const waiter: Waiter = { attempt: wish.attempt, undo: wish.undo, settle, fail, done: false }
+      const { attempt, undo, fair } = wish
+      const waiter: Waiter = { fair, attempt, undo, settle, fail, done: false }
       let queue = this.#queues.get(key)
       if (!queue) {
         queue = { waiters: [], pauseMs: FIRST_PAUSE_MS, timer: undefined, trying: false, again: false }
         this.#queues.set(key, queue)
       }
-      queue.waiters.push(waiter)
+      if (place === 'first') queue.waiters.unshift(waiter)
+      else queue.waiters.push(waiter)
       this.#arm(key, queue)
       const joined = queue
       cancel.onCancel(() => {
@@ -100,7 +109,11 @@ export class LockWaits {
         if (waiter.done) continue
         try {
           const result = await waiter.attempt()
-          if (result === EAGAIN) continue
+          if (result === EAGAIN) {
+            // It may have become free by now: then it is for this one, not for the next.
+            if (waiter.fair) break
+            continue
+          }
           if (!waiter.done) waiter.settle(result)
           else if (result === undefined) waiter.undo() // granted while the wait was being cancelled
         } catch (error) {

@@ -93,7 +93,7 @@ export class Client {
       onConflict: () => this.conflicts++,
       sleep: ms => options.scheduler.pause(this.id, ms),
       // Every other client begins its changes with what it knows, which nothing here makes old.
-      known: this.id % 2 === 0 ? new KnownFacts(() => 0) : undefined,
+      known: this.id % 2 === 0 && this.engine.isLocal !== true ? new KnownFacts(() => 0) : undefined,
     })
   }
 

@@ -3,64 +3,20 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { ENOENT, ENOTEMPTY } from '../../../src/base/errno.ts'
-import { type Ino, ROOT_INO, TRASH_INO } from '../../../src/base/ino.ts'
+import { TRASH_INO } from '../../../src/base/ino.ts'
 import { O_RDWR } from '../../vfs/harness.ts'
-import { DIRECTORY, FILE, ok, type RemoteClient, SharedVolume } from './harness.ts'
+import { buildScene, CHANGES, lookAround, type Scene, SLICE } from './changes.ts'
+import { FILE, ok, type RemoteClient, SharedVolume } from './harness.ts'
 
-const SLICE = (id: number) => ({ id, size: 100, off: 0, len: 100 })
-
-interface Scene {
+interface Remote extends Scene {
   readonly v: SharedVolume
   readonly c: RemoteClient
-  readonly dir: Ino
-  readonly file: Ino
 }
 
-/** /dir with a file of some data, an empty one, and a directory; ids are at hand. */
-async function scene(setting = {}): Promise<Scene> {
+async function scene(setting = {}): Promise<Remote> {
   const v = await SharedVolume.create(setting)
   const c = await v.client()
-  const { ino: dir } = await ok(c.meta.make(v.caller(), ROOT_INO, 'dir', DIRECTORY))
-  const { ino: file } = await ok(c.meta.make(v.caller(), dir, 'file', FILE))
-  await ok(c.meta.make(v.caller(), dir, 'empty', FILE))
-  await ok(c.meta.make(v.caller(), dir, 'sub', DIRECTORY))
-  await c.meta.newSliceId()
-  await ok(c.meta.writeSlice(file, 0, 0, SLICE(1), v.clock.now()))
-  if (v.inner && setting && 'TrashDays' in setting) {
-    await ok(c.meta.make(v.caller(), dir, 'first', FILE))
-    await ok(c.meta.unlink(v.caller(), dir, 'first')) // the directory of the hour is known from now on
-  }
-  return { v, c, dir, file }
-}
-
-/** What each change costs, the facts known and not. */
-const CHANGES: Readonly<Record<string, (scene: Scene) => Promise<unknown>>> = {
-  create: ({ c, v, dir }) => ok(c.meta.create(v.caller(), dir, 'new', FILE, O_RDWR, true)),
-  mknod: ({ c, v, dir }) => ok(c.meta.make(v.caller(), dir, 'new', { ...FILE, type: 4 })),
-  mkdir: ({ c, v, dir }) => ok(c.meta.make(v.caller(), dir, 'new', DIRECTORY)),
-  symlink: ({ c, v, dir }) => ok(c.meta.make(v.caller(), dir, 'new', { ...FILE, type: 3, target: 'file' })),
-  link: ({ c, v, dir, file }) => ok(c.meta.link(v.caller(), file, dir, 'new')),
-  unlink: ({ c, v, dir }) => ok(c.meta.unlink(v.caller(), dir, 'file')),
-  'unlink of an empty file': ({ c, v, dir }) => ok(c.meta.unlink(v.caller(), dir, 'empty')),
-  rmdir: ({ c, v, dir }) => ok(c.meta.rmdir(v.caller(), dir, 'sub')),
-  rename: ({ c, v, dir }) =>
-    ok(c.meta.rename(v.caller(), { parent: dir, name: 'file' }, { parent: dir, name: 'new' }, 0)),
-  'rename over an empty file': ({ c, v, dir }) =>
-    ok(c.meta.rename(v.caller(), { parent: dir, name: 'file' }, { parent: dir, name: 'empty' }, 0)),
-  'rename to another directory': ({ c, v, dir }) =>
-    ok(c.meta.rename(v.caller(), { parent: dir, name: 'file' }, { parent: ROOT_INO, name: 'new' }, 0)),
-  chmod: ({ c, v, file }) => ok(c.meta.setattr(v.caller(), file, { mode: 0o600 })),
-  utimes: ({ c, v, file }) => ok(c.meta.setattr(v.caller(), file, { mtime: 'now' })),
-  truncate: ({ c, v, file }) => ok(c.meta.truncate(v.caller(), file, 7, true)),
-  writeSlice: ({ c, v, file }) => ok(c.meta.writeSlice(file, 0, 100, SLICE(2), v.clock.now())),
-}
-
-/** The kernel has just looked at everything. */
-async function lookAround({ c, v, dir }: Scene): Promise<void> {
-  await c.meta.lookup(v.caller(), ROOT_INO, 'dir')
-  for (const name of ['file', 'empty', 'sub', 'new']) await c.meta.lookup(v.caller(), dir, name)
-  await c.meta.getattr(ROOT_INO)
-  await c.meta.lookup(v.caller(), ROOT_INO, 'new')
+  return { v, c, ...(await buildScene(c.meta, () => v.caller(), { hasTrash: 'TrashDays' in setting })) }
 }
 
 for (const [kind, setting] of Object.entries({ 'without a trash': {}, 'with a trash': { TrashDays: 1 } })) {

@@ -1,9 +1,8 @@
-/** A memory engine that is a network round trip away: every request travels, takes effect, and its answer travels back. It
+/** An engine that is a network round trip away: every request travels, takes effect, and its answer travels back. It
  *  counts the trips, and can list directories in an order of its own, as hashes of Redis are listed. Several clients may share
  *  the same volume, each over an engine of its own. */
 
 import type { Maybe } from '../../../src/base/maybe.ts'
-import type { MemoryEngine } from '../../../src/meta/engine/memory.ts'
 import type {
   Cursor,
   DirEntry,
@@ -28,7 +27,7 @@ export interface SlowOptions {
 
 export class SlowEngine implements Engine {
   readonly kind = 'slow'
-  readonly #inner: MemoryEngine
+  readonly #inner: Engine
   readonly #travel: () => Promise<void>
   readonly #unordered: boolean
   readonly trips: Record<Trip, number> = { gather: 0, commit: 0, scan: 0, allocate: 0 }
@@ -39,7 +38,7 @@ export class SlowEngine implements Engine {
   /** called after it took effect; what it throws is the answer, although it has happened */
   onReply: (trip: Trip) => void | Promise<void> = () => {}
 
-  constructor(inner: MemoryEngine, options: SlowOptions = {}) {
+  constructor(inner: Engine, options: SlowOptions = {}) {
     this.#inner = inner
     this.#travel = options.travel ?? (() => new Promise(resolve => setImmediate(resolve)))
     this.#unordered = options.unordered ?? false
@@ -63,7 +62,9 @@ export class SlowEngine implements Engine {
     }
   }
 
-  prepare(): void {}
+  prepare(): Maybe<void> {
+    return this.#inner.prepare()
+  }
 
   gather(reads: readonly Read[], intent: Intent): Promise<readonly Fact[]> {
     return this.#trip('gather', () => this.#inner.gather(reads, intent))
@@ -83,7 +84,8 @@ export class SlowEngine implements Engine {
   ): Promise<Page<Scans[K]['row']>> {
     return this.#trip('scan', () => {
       if (kind !== 'entries' || !this.#unordered) return this.#inner.scan(kind, args, cursor, limit)
-      return this.#byHash(args as Scans['entries']['args'], cursor as number | null, limit) as Page<Scans[K]['row']>
+      const page = this.#byHash(args as Scans['entries']['args'], cursor as number | null, limit)
+      return page as Promise<Page<Scans[K]['row']>>
     })
   }
 
@@ -91,12 +93,16 @@ export class SlowEngine implements Engine {
     return this.#trip('allocate', () => this.#inner.allocate(counter, count))
   }
 
-  async sync(): Promise<void> {}
-  close(): void {}
+  sync(): Promise<void> {
+    return this.#inner.sync()
+  }
+  close(): Maybe<void> {
+    return this.#inner.close()
+  }
 
   /** Entries whose hash is at least the cursor, the smallest first: removing and adding others moves none of them. */
-  #byHash(args: Scans['entries']['args'], cursor: number | null, limit: number): Page<DirEntry> {
-    const { rows } = this.#inner.scan('entries', args, null, Number.MAX_SAFE_INTEGER) as Page<DirEntry>
+  async #byHash(args: Scans['entries']['args'], cursor: number | null, limit: number): Promise<Page<DirEntry>> {
+    const { rows } = await this.#inner.scan('entries', args, null, Number.MAX_SAFE_INTEGER)
     const hashed = rows.map(row => [hashOf(row.name), row] as const).filter(([hash]) => hash >= (cursor ?? 0))
     hashed.sort(([a], [b]) => a - b)
     return { rows: hashed.slice(0, limit).map(([, row]) => row), next: hashed[limit]?.[0] ?? null }
