@@ -20,7 +20,7 @@ import { Random, seedOf } from './random.ts'
 import type { WorkOptions, WorkReport } from './work.ts'
 import { World } from './world.ts'
 
-const seconds = Number(process.env.SIM_SECONDS ?? 4)
+const seconds = Number(process.env.SIM_SECONDS ?? 2)
 const PROCESSES = 4
 /** of those in one directory, all processes together */
 const CROWD = 16
@@ -28,6 +28,10 @@ const CROWD = 16
 const LAST_WORDS_MS = 300
 /** Nobody waits for longer in a crowd, on a machine that has other things to do. */
 const SLOWEST_MS = 10_000
+
+/** processes without a volume */
+const idle: WorkerProcess[] = []
+after(() => Promise.all(idle.map(worker => worker.end())))
 
 for (const { kind, skip, start } of allEngines) {
   describe(`clients in several processes on ${kind}`, { skip }, () => {
@@ -37,7 +41,7 @@ for (const { kind, skip, start } of allEngines) {
     })
     after(() => server?.stop())
 
-    /** Runs `body` with so many processes that have joined the volume; all are gone afterwards. */
+    /** Runs `body` with so many processes that have joined the volume. Those that leave it serve the next one. */
     async function withClients(
       options: Omit<WorkOptions, 'clients' | 'firstId'> & { readonly clientsEach: number },
       body: (crew: WorkerProcess[], join: () => Promise<WorkerProcess>) => Promise<void>,
@@ -46,16 +50,19 @@ for (const { kind, skip, start } of allEngines) {
       let joined = 0
       const all: WorkerProcess[] = []
       const join = async (): Promise<WorkerProcess> => {
-        const worker = new WorkerProcess()
+        const worker = idle.pop() ?? new WorkerProcess()
         all.push(worker)
         const [firstId, seed] = [joined++ * clientsEach, rest.seed + joined]
         await worker.join({ ...rest, seed, clients: clientsEach, firstId })
         return worker
       }
+      let isOver = false
       try {
         await body(await Promise.all(Array.from({ length: PROCESSES }, join)), join)
+        isOver = true
       } finally {
-        await Promise.all(all.map(worker => worker.end()))
+        if (isOver) idle.push(...all.filter(worker => !worker.isKilled))
+        else await Promise.all(all.map(worker => worker.end()))
       }
     }
 

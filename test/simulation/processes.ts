@@ -37,6 +37,7 @@ export class WorkerProcess {
   readonly #waiting = new Map<number, { resolve: (result: unknown) => void; reject: (error: Error) => void }>()
   #nextId = 0
   #isKilled = false
+  /** of its clients */
   sids: readonly number[] = []
 
   constructor() {
@@ -53,6 +54,10 @@ export class WorkerProcess {
       }
       this.#waiting.clear()
     })
+  }
+
+  get isKilled(): boolean {
+    return this.#isKilled
   }
 
   async tell<C extends Command>(command: C, args: Commands[C]['args']): Promise<Commands[C]['result']> {
