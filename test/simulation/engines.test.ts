@@ -140,7 +140,9 @@ for (const { kind, skip, start } of allEngines) {
           await lookAtCrowd(engine, directory, reports, { seed, kind })
           const deeds = reports.flatMap(report => report.deeds).sort((a, b) => a - b)
           const [least, median] = [deeds[0]!, deeds[deeds.length >> 1]!]
-          assert.ok(least * 5 >= median, `one client did ${least} deeds, the one in the middle ${median}`)
+          // Processes that write one SQLite file take turns by chance: it knows no queue of those who found it busy.
+          const share = kind === 'sqlite3' ? 50 : 5
+          assert.ok(least * share >= median, `one client did ${least} deeds, the one in the middle ${median}`)
           const slowest = Math.max(...reports.flatMap(report => report.slowestMs))
           assert.ok(slowest < SLOWEST_MS, `a deed took ${slowest} ms`)
         })
