@@ -22,7 +22,7 @@
 /* which call failed, for the message */
 enum { OPEN, WRITE, CLOSE, RENAME, READ, SYNC };
 /* of sync_path */
-enum { SYNC_DATA, SYNC_FILE, SYNC_FILE_SYSTEM };
+enum { SYNC_DATA, SYNC_FILE, SYNC_FILE_SYSTEM, DROP };
 
 typedef struct job job;
 struct job {
@@ -118,7 +118,11 @@ static int64_t sync_path(job *task) {
   int fd = open(task->path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return fail(task, OPEN);
   int how = task->flags;
-  int64_t result = how == SYNC_DATA ? fdatasync(fd) : how == SYNC_FILE ? fsync(fd) : syncfs(fd);
+  int64_t result = 0;
+  if (how == DROP)
+    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* an advice: nobody can do anything about its failure */
+  else
+    result = how == SYNC_DATA ? fdatasync(fd) : how == SYNC_FILE ? fsync(fd) : syncfs(fd);
   if (result < 0) result = fail(task, SYNC);
   close(fd);
   return result;
@@ -217,7 +221,8 @@ static napi_value load_file(napi_env env, napi_callback_info info) {
   return start(env, task, argv[3], "loadFile");
 }
 
-/* syncPath(path, how, callback(result, failedCall)): opens, syncs and closes a file or directory */
+/* syncPath(path, how, callback(result, failedCall)): opens, syncs (or drops from the kernel's memory) and closes a file or
+ * directory */
 static napi_value sync_one(napi_env env, napi_callback_info info) {
   ARGUMENTS(3);
   job *task = calloc(1, sizeof *task);

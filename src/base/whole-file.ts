@@ -30,6 +30,7 @@ const CALLS = ['open', 'write', 'close', 'rename', 'read', 'fsync']
 const SYNC_DATA = 0
 const SYNC_FILE = 1
 const SYNC_FILE_SYSTEM = 2
+const DROP = 3
 const EAGAIN = -11
 
 export interface SaveOptions {
@@ -124,6 +125,11 @@ export async function syncFileSystem(path: string): Promise<boolean> {
   if (addon() === null) return false
   await sync(path, SYNC_FILE_SYSTEM, fs.fsync)
   return true
+}
+
+/** Asks the kernel to forget the bytes of a file that it keeps in memory. Without the addon it is not asked. */
+export async function dropCached(path: string): Promise<void> {
+  if (addon() !== null) await sync(path, DROP, fs.fsync)
 }
 
 async function sync(path: string, how: number, byCall: (fd: number, done: fs.NoParamCallback) => void): Promise<void> {

@@ -14,6 +14,7 @@ import type { Clock } from '../base/clock.ts'
 import { causeText } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import type { Maybe } from '../base/maybe.ts'
+import { dropCached } from '../base/whole-file.ts'
 import type { CacheCounters } from './cache-counters.ts'
 import { CacheDirectory, type FoundBlock } from './cache-directory.ts'
 import { type CacheFile, CorruptCacheFile, readCacheFile, type VerifyLevel, writeCacheFile } from './cache-file.ts'
@@ -35,6 +36,8 @@ export interface DiskCacheOptions extends CacheLimits {
   readonly scanIntervalMs: number
   readonly expireMs: number
   readonly health: HealthLimits
+  /** The kernel shall not keep in memory what was written to or read from here. */
+  readonly dropPages: boolean
   readonly hashPrefix: boolean
   readonly blockBytes: number
   /** blocks will be staged */
@@ -281,6 +284,7 @@ export class DiskCache {
         counters.readSeconds.observe((clock.monotonicMs() - startedMs) / 1000)
         const entry = this.#index.get(key)
         if (entry) this.#index.touch(entry, clock.now().sec)
+        this.#dropPages(path)
         return bytes
       } catch (error) {
         if (codeOf(error) !== 'ENOENT') {
@@ -347,6 +351,7 @@ export class DiskCache {
       await writing.catch(ignore) // given up or not, until then it looks at the bytes
       return
     }
+    this.#dropPages(path)
     this.#space.wrote(block.length)
     this.#index.add(block, { staged: false, atime: clock.now().sec, generation: this.#generation })
     counters.writes.add(1)
@@ -381,6 +386,10 @@ export class DiskCache {
   #drop(entries: readonly IndexEntry[]): void {
     this.#o.counters.evicts.add(entries.length)
     for (const entry of entries) this.#unlink(entry.key, entry)
+  }
+
+  #dropPages(path: string): void {
+    if (this.#o.dropPages) dropCached(path).catch(ignore)
   }
 
   #path(block: Block): string {

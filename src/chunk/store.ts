@@ -46,6 +46,8 @@ export interface CacheOptions {
   readonly expireMs: number
   /** when a disk is taken for sick; absent: as usual */
   readonly health?: HealthLimits
+  /** The kernel shall not keep cached blocks in memory; absent: as it likes. */
+  readonly dropPages?: boolean
 }
 
 export interface ChunkOptions {
@@ -110,6 +112,7 @@ async function openCaches(options: ChunkOptions, counters: CacheCounters): Promi
   const caches = await CacheSet.open({
     ...cache,
     health: cache.health ?? DEFAULT_HEALTH,
+    dropPages: cache.dropPages ?? false,
     staging: writeback?.isOn ?? false,
     queueBytes: options.bufferBytes * QUEUE_SHARE,
     blockBytes,

@@ -34,6 +34,7 @@ export function cacheSettings(options: Options, warn: Warn): Omit<CacheOptions, 
     scanIntervalMs: options.number('cache-scan-interval'),
     expireMs: expireMs > 0 ? Math.max(1000, expireMs) : 0,
     health: healthLimits(),
+    dropPages: (process.env.JFS_DROP_OSCACHE ?? '') !== '',
   }
 }
 

@@ -6,7 +6,18 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { crc32c } from '@node-rs/crc32'
 import { addon } from '../../src/base/addon.ts'
-import { canSum, loadFile, loadNow, readNow, saveFile, saveFileAndOpen } from '../../src/base/whole-file.ts'
+import {
+  canSum,
+  dropCached,
+  loadFile,
+  loadNow,
+  readNow,
+  saveFile,
+  saveFileAndOpen,
+  syncData,
+  syncDirectory,
+  syncFileSystem,
+} from '../../src/base/whole-file.ts'
 
 const options = { mode: 0o640, exclusive: true }
 
@@ -79,6 +90,18 @@ describe(`whole files ${addon() === null ? 'by node:fs' : 'by the addon'}`, () =
     const bytes = Buffer.alloc(1)
     await assert.rejects(loadFile(join(dir, 'none'), 0, bytes), { code: 'ENOENT', syscall: 'open' })
     await assert.rejects(loadFile(dir, 0, bytes), { code: 'EISDIR', syscall: 'read' })
+  })
+
+  it('are synced, with the directory that names them, or tell that they are missing', async () => {
+    const path = join(dir, 'synced')
+    writeFileSync(path, 'abc')
+    await syncData(path)
+    await syncDirectory(dir)
+    assert.equal(await syncFileSystem(dir), addon() !== null)
+    await dropCached(path)
+    assert.equal(readFileSync(path, 'latin1'), 'abc')
+    await assert.rejects(syncData(join(dir, 'none')), { code: 'ENOENT', syscall: 'open' })
+    await assert.rejects(syncDirectory(join(dir, 'none')), { code: 'ENOENT', syscall: 'open' })
   })
 
   it('are read at once only where no disk is needed', () => {

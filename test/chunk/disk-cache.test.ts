@@ -253,6 +253,15 @@ describe('disk cache', () => {
     await trial.chunks.close()
   })
 
+  it('blocks are written and read as well where the kernel shall forget them', async () => {
+    const trial = await openCached({ dir: join(dir, 'dropped'), largeWrite: true, dropPages: true })
+    const slice = await writeSlice(trial.chunks, 1, pattern(BLOCK))
+    await eventually(() => trial.stat('blockcache_blocks') === 1, 'it is cached')
+    assert.ok((await readAll(trial.chunks, slice)).equals(pattern(BLOCK)))
+    assert.equal(gets(trial), 0)
+    await trial.chunks.close()
+  })
+
   it('blocks not read for the time of expiry go', async () => {
     const trial = await openCached({ dir: join(dir, 'expiry'), expireMs: 1000 })
     await writeSlice(trial.chunks, 1, pattern(100))
@@ -278,6 +287,33 @@ describe('disk cache', () => {
   it('a directory that cannot be used is refused with its name', async () => {
     await fs.writeFile(join(dir, 'file'), '')
     await assert.rejects(openCached({ dir: join(dir, 'file') }), /cache directory .*file.* cannot be used/)
+  })
+
+  it('a small disk keeps its free share, however fast blocks come', {
+    skip: process.geteuid?.() !== 0 && 'mounting a tmpfs needs root',
+  }, async () => {
+    const where = await fs.mkdtemp(join(tmpdir(), 'small-cache-'))
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'small-cache', where], { stdio: 'pipe' })
+    const used = (): number =>
+      Number(execFileSync('df', ['--output=used', '-B1', where], { encoding: 'latin1' }).split('\n')[1])
+    try {
+      const trial = await openCached({ dir: where, largeWrite: true, freeSpaceRatio: 0.5, sizeBytes: 1 << 30 })
+      for (let id = 1; id <= 20; id++) {
+        await writeSlice(trial.chunks, id, pattern(20 * BLOCK))
+        await eventually(() => trial.stat('store_cache_size_bytes') === 0, 'nothing waits for the disk')
+        assert.ok(used() < 5.5 * 2 ** 20, `${used()} of 8 MiB are used`)
+      }
+      assert.ok(trial.stat('blockcache_evicts') > 50)
+      // Somebody else takes the rest: the cache gives way.
+      await fs.writeFile(join(where, 'other'), Buffer.alloc(3 << 20))
+      await eventually(() => used() < 4.1 * 2 ** 20, 'half of the disk is free again', 4000)
+      await fs.appendFile(join(where, 'other'), Buffer.alloc(2 << 20))
+      await eventually(() => trial.stat('blockcache_blocks') === 0, 'nothing is left of it', 4000)
+      await trial.chunks.close()
+    } finally {
+      execFileSync('umount', ['-l', where])
+      await fs.rm(where, { recursive: true })
+    }
   })
 
   it('a full cache disk drops blocks and fails no read or write', {
