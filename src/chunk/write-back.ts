@@ -53,6 +53,7 @@ export interface WriteBackParts {
 /** of an upload; then it waits for a minute */
 const ATTEMPTS = 3
 const RETRY_MS = 60_000
+const TOLD_A_MINUTE = 100
 /** Outside the hours, and while nothing is due, the clock is looked at this often. */
 const LONGEST_WAIT_MS = 60_000
 const SHORTEST_WAIT_MS = 10
@@ -74,6 +75,8 @@ export class WriteBack implements BlockSink {
   /** memory of the blocks that are being uploaded */
   #heldBytes = 0
   #timer: NodeJS.Timeout | undefined
+  /** failures that the log was told of */
+  #told = { minute: 0, count: 0 }
   #closed = false
 
   constructor(options: WritebackOptions & WriteBackParts) {
@@ -224,9 +227,10 @@ export class WriteBack implements BlockSink {
       if (staged === undefined) break
       this.#run(staged, () => this.#uploadFromDisk(staged))
     }
-    // What is held up by running uploads is looked at when one of them ends.
-    const waitMs = Math.min(LONGEST_WAIT_MS, Math.max(SHORTEST_WAIT_MS, this.#queue.nextDueMs - this.#nowMs))
-    if (this.#running.size === 0) this.#timer = setTimeout(() => this.#work(), waitMs).unref()
+    // What is due is held up by the hours, or by running uploads: then the end of one of them leads here.
+    const dueInMs = this.#queue.nextDueMs - this.#nowMs
+    const waitMs = dueInMs > 0 ? Math.max(SHORTEST_WAIT_MS, Math.min(dueInMs, LONGEST_WAIT_MS)) : LONGEST_WAIT_MS
+    this.#timer = setTimeout(() => this.#work(), waitMs).unref()
   }
 
   #run(staged: Staged, upload: () => Promise<void>): void {
@@ -308,8 +312,15 @@ export class WriteBack implements BlockSink {
     this.#retryLater(staged, `read ${name} in ${root}`, error)
   }
 
+  /** A lost disk or a store that is away concerns many blocks: some of them are named. */
   #retryLater(staged: Staged, doing: string, error: unknown): void {
-    this.#o.log.warn(`${doing}: ${causeText(error)}, will try again in ${RETRY_MS / 1000}s`)
+    const { log } = this.#o
+    const minute = Math.floor(this.#nowMs / RETRY_MS)
+    if (minute !== this.#told.minute) this.#told = { minute, count: 0 }
+    this.#told.count++
+    if (this.#told.count <= TOLD_A_MINUTE)
+      log.warn(`${doing}: ${causeText(error)}, will try again in ${RETRY_MS / 1000}s`)
+    else if (this.#told.count === TOLD_A_MINUTE + 1) log.warn('more staging blocks have failed in this minute')
     this.#queue.add('failed', staged, this.#nowMs + RETRY_MS)
   }
 

@@ -398,6 +398,24 @@ describe('uploads of staged blocks', () => {
     await trial.chunks.close()
   })
 
+  it('that hang do not hold up those that become due meanwhile', async () => {
+    const store = new FaultyStore()
+    let letGo: () => void = () => {}
+    const held = new Promise<undefined>(resolve => {
+      letGo = () => resolve(undefined)
+    })
+    store.mischief = (method, key) => (method === 'put' && key.includes('/1_0_') ? held : undefined)
+    const trial = await open({ name: 'hanging', writeback: { uploadDelayMs: 200 }, options: { maxUploads: 2 }, store })
+    await writeSlice(trial.chunks, 1, pattern(10))
+    await sleep(100)
+    await writeSlice(trial.chunks, 2, pattern(10))
+    await eventually(async () => (await store.keys()).includes('chunks/0/0/2_0_10'), 'the second is stored')
+    assert.equal(trial.stat('staging_blocks'), 1)
+    letGo()
+    await eventually(() => trial.stat('staging_blocks') === 0, 'the first as well')
+    await trial.chunks.close()
+  })
+
   it('hold no more memory than their share of the buffers', async () => {
     const store = new FaultyStore()
     let running = 0
