@@ -16,7 +16,7 @@ import { getAcl, setAcl } from '../ops/acl.ts'
 import { access, setattr } from '../ops/attributes.ts'
 import { copyRange } from '../ops/copy-range.ts'
 import { fallocate } from '../ops/fallocate.ts'
-import { openNode } from '../ops/open.ts'
+import { openNode, openToRead } from '../ops/open.ts'
 import { readChunk } from '../ops/read.ts'
 import { truncate } from '../ops/truncate.ts'
 import { writeSlice } from '../ops/write-slice.ts'
@@ -25,6 +25,8 @@ import { getXattr, listXattr, removeXattr, setXattr } from '../ops/xattr.ts'
 import { Names } from './names.ts'
 
 const SLICE_BATCH = 4096
+const O_ACCMODE = 3
+const O_WRONLY = 1
 /** one from what is known, one from what was read */
 const EXACT_ATTEMPTS = 2
 
@@ -150,13 +152,31 @@ export class Files extends Names {
       this.touch(ino, trusted)
       return { attr: trusted, unchanged: true }
     }
+    if (this.known !== undefined && (flags & O_ACCMODE) !== O_WRONLY) return this.#openToRead(caller, ino, flags)
     const found = this.#counting(ino, () => this.driver.run('look', () => openNode(this.volume, caller, ino, flags)))
-    return chain(found, attr => {
-      if (isErrno(attr)) return chain(this.close(ino), () => attr)
-      // The kernel may serve every read from its pages: then the opening is all we see of a reader.
-      this.touch(ino, attr)
-      return { attr, unchanged: this.openFiles.confirmed(ino, attr) }
+    return chain(found, attr => (isErrno(attr) ? chain(this.close(ino), () => attr) : this.#opened(ino, attr)))
+  }
+
+  /** Brings the list of the first chunk along, unless it is there and still true: most files have no other. */
+  #openToRead(caller: Caller, ino: Ino, flags: number): Maybe<{ attr: Attr; unchanged: boolean } | Errno> {
+    let drops = -1
+    const found = this.#counting(ino, () => {
+      drops = this.openFiles.drops(ino)
+      return this.driver.run('look', () => openToRead(this.volume, caller, ino, flags))
     })
+    return chain(found, result => {
+      if (isErrno(result)) return chain(this.close(ino), () => result)
+      const isCurrent = this.openFiles.drops(ino) === drops
+      const opened = this.#opened(ino, result.attr)
+      if (isCurrent) this.#keepChunk(ino, 0, result.records, this.openFiles.drops(ino))
+      return opened
+    })
+  }
+
+  #opened(ino: Ino, attr: Attr): { attr: Attr; unchanged: boolean } {
+    // The kernel may serve every read from its pages: then the opening is all we see of a reader.
+    this.touch(ino, attr)
+    return { attr, unchanged: this.openFiles.confirmed(ino, attr) }
   }
 
   /** Counts the file as open before `work` asks for it; no more if that fails with a fault. */
@@ -188,13 +208,16 @@ export class Files extends Names {
     return chain(
       this.driver.run('look', () => readChunk(ino, index)),
       found => {
-        if (isErrno(found)) return found
-        const view = buildView(found.records)
-        this.openFiles.keepChunk(ino, index, view, drops)
-        if (found.records.length >= 5 || view.length >= 5) this.hooks.onLongChunk?.(ino, index, found.records.length)
-        return view
+        return isErrno(found) ? found : this.#keepChunk(ino, index, found.records, drops)
       },
     )
+  }
+
+  #keepChunk(ino: Ino, index: number, records: readonly SliceRecord[], drops: number): readonly SliceRecord[] {
+    const view = buildView(records)
+    this.openFiles.keepChunk(ino, index, view, drops)
+    if (records.length >= 5 || view.length >= 5) this.hooks.onLongChunk?.(ino, index, records.length)
+    return view
   }
 
   forgetChunks(ino: Ino, index?: number): void {

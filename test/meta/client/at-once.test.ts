@@ -159,6 +159,7 @@ describe('reading and writing at once', () => {
   it('a list that was on its way when we wrote is not kept', async () => {
     const { v, c, file } = await scene()
     await ok(c.meta.open(v.caller(), file, O_RDWR))
+    c.meta.forgetChunks(file, 0)
     const held = hold(c.engine, 'gather', 'onReply')
     const reading = c.meta.readChunk(file, 0)
     await held.reached
@@ -177,6 +178,7 @@ describe('reading and writing at once', () => {
     const { v, c, file } = await scene()
     const other = await v.client()
     await ok(c.meta.open(v.caller(), file, O_RDWR))
+    c.meta.forgetChunks(file, 0)
     const held = hold(c.engine, 'gather', 'onReply')
     const reading = c.meta.readChunk(file, 0)
     await held.reached
@@ -275,6 +277,22 @@ describe('reading and writing at once', () => {
       assert.equal(again.unchanged, false, name)
       await c.meta.close(file)
     }
+    await end(v, c)
+  })
+
+  it('a list that came with an open is not kept when we wrote meanwhile', async () => {
+    const { v, c, file } = await scene()
+    const held = hold(c.engine, 'gather', 'onReply')
+    const opening = c.meta.open(v.caller(), file, O_RDWR)
+    await held.reached
+    await ok(c.meta.writeSlice(file, 0, 100, slice(2), v.clock.now()))
+    held.letGo()
+    await ok(opening)
+    assert.deepEqual(
+      (await ok(c.meta.readChunk(file, 0))).map(each => each.id),
+      [1, 2],
+    )
+    await c.meta.close(file)
     await end(v, c)
   })
 })

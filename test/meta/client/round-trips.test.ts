@@ -68,6 +68,20 @@ describe('looking', () => {
     await v.close()
   })
 
+  it('opening a small file and reading it is one round trip', async () => {
+    const { v, c, file } = await scene()
+    const other = await v.client()
+    const read = async () => {
+      await ok(other.meta.open(v.caller(), file, 0))
+      assert.equal((await ok(other.meta.readChunk(file, 0))).length, 1)
+      await other.meta.close(file)
+    }
+    assert.deepEqual(await other.engine.count(read), one)
+    await ok(c.meta.writeSlice(file, 0, 0, SLICE(await c.meta.newSliceId()), v.clock.now()))
+    assert.deepEqual(await other.engine.count(read), one)
+    await v.close()
+  })
+
   it('a page of a directory with attributes is one, and its entries are known to who removes them', async () => {
     const { v, c, dir } = await scene()
     v.clock.aheadMs += 2000

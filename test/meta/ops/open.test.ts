@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { EACCES, EISDIR, ELOOP, ENOENT, EPERM, EROFS } from '../../../src/base/errno.ts'
 import { type Ino, TRASH_INO } from '../../../src/base/ino.ts'
-import { node } from '../../../src/meta/facts.ts'
+import { chunk, node } from '../../../src/meta/facts.ts'
 import {
   type Attr,
   FLAG_APPEND,
@@ -11,7 +11,8 @@ import {
   TYPE_FIFO,
   TYPE_SYMLINK,
 } from '../../../src/meta/model/attr.ts'
-import { openNode } from '../../../src/meta/ops/open.ts'
+import { encodeRecords } from '../../../src/meta/model/slice.ts'
+import { openNode, openToRead } from '../../../src/meta/ops/open.ts'
 import { attrOf, decide, FILE, owner, readOnly, root, stranger, volume } from './decide.ts'
 
 const O_RDONLY = 0
@@ -65,4 +66,18 @@ test('an append-only file is written by appending only', () => {
   assert.equal(open({ flags: FLAG_APPEND }, O_WRONLY), EPERM)
   assert.equal(open({ flags: FLAG_APPEND }, O_WRONLY | O_APPEND), 0)
   assert.equal(open({ flags: FLAG_APPEND }, O_WRONLY | O_APPEND | O_TRUNC), EPERM)
+})
+
+test('opening to read brings the list of the first chunk along, in one gather', () => {
+  const records = [{ pos: 0, id: 7, size: 10, off: 0, len: 10 }]
+  const world = [
+    [node(FILE), attrOf()],
+    [chunk(FILE, 0), encodeRecords(records)],
+  ] as const
+  const { value, trips } = decide(openToRead(volume, owner, FILE, O_RDONLY), world)
+  assert.deepEqual([value, trips], [{ attr: attrOf(), records }, 1])
+  assert.deepEqual(decide(openToRead(volume, owner, FILE, O_RDONLY), world.slice(0, 1)).value.records, [])
+  assert.equal(decide(openToRead(volume, owner, FILE, O_RDONLY)).errno, ENOENT)
+  assert.equal(decide(openToRead(readOnly, root, FILE, O_RDWR), world).errno, EROFS)
+  assert.equal(decide(openToRead(volume, stranger, FILE, O_RDWR), world).errno, EACCES)
 })
