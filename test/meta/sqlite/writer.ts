@@ -1,7 +1,6 @@
 /** A process of its own that creates files through the engine: `node writer.ts <url> <first inode> <count> <name prefix>`.
  *  It prints each name once its commit is there, as a user would see the reply. */
 
-import { writeSync } from 'node:fs'
 import { ROOT_INO } from '../../../src/base/ino.ts'
 import { SqliteEngine } from '../../../src/meta/engine/sqlite/engine.ts'
 import { dentry, node } from '../../../src/meta/facts.ts'
@@ -26,7 +25,7 @@ async function create(n: number): Promise<void> {
     )
     if (outcome.done) break
   }
-  writeSync(1, `${name}\n`)
+  process.stdout.write(`${name}\n`)
 }
 
 for (let n = 0; n < Number(count); n += 5) {
