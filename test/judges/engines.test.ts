@@ -11,7 +11,7 @@ const seeds = size(
   [1],
   Array.from({ length: 20 }, (_, i) => i + 1),
 )
-const operations = size(1_000, 5_000)
+const operations = size(1_000, 2_000)
 
 for (const { kind, skip, start } of serverEngines) {
   describe(`on a volume on ${kind}`, { skip: missing('pjdfstest', 'fsx') || skip }, () => {

@@ -133,11 +133,11 @@ for (const { kind, skip, start } of allEngines) {
           for (const part of [0.3, 0.7]) {
             await everybody(crew, 'go')
             await sleep(seconds * 1000 * part)
-            await lookAtCrowd(engine, directory, await everybody(crew, 'pause'), { seed, kind })
+            await lookAtCrowd(engine, directory, await everybody(crew, 'pause'), { seed, kind, inDoubt: false })
           }
           const reports = await everybody(crew, 'leave')
           tell(t, reports)
-          await lookAtCrowd(engine, directory, reports, { seed, kind })
+          await lookAtCrowd(engine, directory, reports, { seed, kind, inDoubt: false })
           const deeds = reports.flatMap(report => report.deeds).sort((a, b) => a - b)
           const [least, median] = [deeds[0]!, deeds[deeds.length >> 1]!]
           // Processes that write one SQLite file take turns by chance: it knows no queue of those who found it busy.
