@@ -50,5 +50,6 @@ export async function runFsx(volume: TestVolume, seed: number, operations: numbe
     { timeoutMs: size(240_000, 1_800_000) },
   )
   assert.equal(ran.status, 0, `${ran.stdout.slice(-3000)}\n${ran.stderr.slice(-3000)}\nartifacts in ${artifacts}`)
+  assert.ok(volume.pid() > 0, 'the mount still serves: else fsx has judged the directory below it')
   rmSync(artifacts, { recursive: true, force: true })
 }
