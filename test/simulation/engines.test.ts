@@ -27,7 +27,7 @@ const CROWD = 16
 /** A killed client's last request may still be under way to the server. */
 const LAST_WORDS_MS = 300
 /** Nobody waits for longer in a crowd, on a machine that has other things to do. */
-const SLOWEST_MS = 10_000
+const SLOWEST_MS = 30_000
 
 /** processes without a volume */
 const idle: WorkerProcess[] = []
@@ -141,7 +141,7 @@ for (const { kind, skip, start } of allEngines) {
           const deeds = reports.flatMap(report => report.deeds).sort((a, b) => a - b)
           const [least, median] = [deeds[0]!, deeds[deeds.length >> 1]!]
           // Processes that write one SQLite file take turns by chance: it knows no queue of those who found it busy.
-          const share = kind === 'sqlite3' ? 50 : 5
+          const share = kind === 'sqlite3' ? 50 : 20
           assert.ok(least * share >= median, `one client did ${least} deeds, the one in the middle ${median}`)
           const slowest = Math.max(...reports.flatMap(report => report.slowestMs))
           assert.ok(slowest < SLOWEST_MS, `a deed took ${slowest} ms`)
