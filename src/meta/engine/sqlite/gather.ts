@@ -52,9 +52,7 @@ export class Reader {
       case 'chunk':
         return this.chunk(read.ino, read.index)
       case 'chunkIndexes':
-        return this.#chunkIndexes()
-          .all(bindIno(read.ino), read.from, read.to)
-          .map(([index]) => index as number)
+        return this.#chunkIndexesOf(read.ino, read.from, read.to)
       case 'symlink':
         return nameOrNull(this.#symlink().get(bindIno(read.ino)))
       case 'xattr':
@@ -103,6 +101,14 @@ export class Reader {
 
   chunk(ino: Ino, index: number): Buffer | null {
     return bytesOrNull(this.#chunk().get(bindIno(ino), index))
+  }
+
+  #chunkIndexesOf(ino: Ino, from: number, to: number): readonly number[] {
+    // One index, as every removal of an empty file asks: SQLite plans a range anew at each call, for the values of its bounds (STAT4).
+    if (to - from === 1) return this.#chunkExists().get(bindIno(ino), from) === undefined ? [] : [from]
+    return this.#chunkIndexes()
+      .all(bindIno(ino), from, to)
+      .map(([index]) => index as number)
   }
 
   #dentry(parent: Ino, name: Name, askEmpty: boolean): Dentry | null {
@@ -162,7 +168,7 @@ export class Reader {
   readonly #chunk = this.#rows(
     () => `SELECT CAST(slices AS BLOB) FROM ${this.#t('chunk')} WHERE inode = ? AND indx = ?`,
   )
-  // No CAST of the bounds: SQLite would plan the statement anew at each call, for their values (STAT4).
+  readonly #chunkExists = this.#rows(() => `SELECT 1 FROM ${this.#t('chunk')} WHERE inode = ? AND indx = ?`)
   readonly #chunkIndexes = this.#rows(
     () => `SELECT indx FROM ${this.#t('chunk')} WHERE inode = ? AND indx >= ? AND indx < ? ORDER BY indx`,
   )
