@@ -1,7 +1,9 @@
 /** Two S3 servers that have nothing in common: versitygw (Go, its own gateway over files) and S3Proxy (Java, jclouds). */
 
+import { execFile } from 'node:child_process'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { programPath, type RunningProgram, skipWithout, startProgram } from './programs.ts'
 
 export const ACCESS_KEY = 'testak'
@@ -10,18 +12,28 @@ export const SECRET_KEY = 'testsk12345'
 export const skipVersity = skipWithout('versitygw')
 export const skipS3Proxy = skipWithout('s3proxy.jar', 'java')
 
-export function startVersity(): Promise<RunningProgram> {
+export interface S3ServerOptions {
+  /** PEM files */
+  readonly tls?: { readonly cert: string; readonly key: string }
+  /** further flags of versitygw */
+  readonly flags?: readonly string[]
+}
+
+/** Buckets are directories below `data` in the program's directory. */
+export function startVersity({ tls, flags = [] }: S3ServerOptions = {}): Promise<RunningProgram> {
   return startProgram({
     name: 'versitygw',
     async command(port, dir) {
       await mkdir(join(dir, 'data'))
-      return [programPath('versitygw')!, '--port', `127.0.0.1:${port}`, 'posix', join(dir, 'data')]
+      const secure = tls ? ['--cert', tls.cert, '--key', tls.key] : []
+      return [programPath('versitygw')!, '--port', `127.0.0.1:${port}`, ...secure, ...flags, 'posix', join(dir, 'data')]
     },
     env: { ROOT_ACCESS_KEY: ACCESS_KEY, ROOT_SECRET_KEY: SECRET_KEY },
   })
 }
 
-export function startS3Proxy(): Promise<RunningProgram> {
+/** Buckets are directories below `data` in the program's directory. */
+export function startS3Proxy({ tls }: S3ServerOptions = {}): Promise<RunningProgram> {
   return startProgram({
     name: 's3proxy',
     waitMs: 60_000,
@@ -29,7 +41,7 @@ export function startS3Proxy(): Promise<RunningProgram> {
       await mkdir(join(dir, 'data'))
       const config = {
         's3proxy.ignore-unknown-headers': 'true',
-        's3proxy.endpoint': `http://127.0.0.1:${port}`,
+        ...(tls ? await secureEndpoint(port, dir, tls) : { 's3proxy.endpoint': `http://127.0.0.1:${port}` }),
         's3proxy.authorization': 'aws-v2-or-v4',
         's3proxy.identity': ACCESS_KEY,
         's3proxy.credential': SECRET_KEY,
@@ -51,4 +63,20 @@ export function startS3Proxy(): Promise<RunningProgram> {
       ]
     },
   })
+}
+
+/** Java reads its key and certificate from one file. */
+async function secureEndpoint(
+  port: number,
+  dir: string,
+  { cert, key }: { readonly cert: string; readonly key: string },
+) {
+  const [store, password] = [join(dir, 'keys.p12'), 'secret']
+  const args = ['-export', '-in', cert, '-inkey', key, '-out', store, '-passout', `pass:${password}`]
+  await promisify(execFile)('openssl', ['pkcs12', ...args])
+  return {
+    's3proxy.secure-endpoint': `https://127.0.0.1:${port}`,
+    's3proxy.keystore-path': store,
+    's3proxy.keystore-password': password,
+  }
 }
