@@ -42,12 +42,13 @@ export interface NullMount {
   stop(): Promise<void>
 }
 
-/** Serves bench/null-fs.ts below `dir`; the kernel keeps attributes and names for `keepSeconds`. */
-export async function mountNull(dir: string, keepSeconds: number): Promise<NullMount> {
-  const mountPoint = join(dir, `null-${keepSeconds}`)
+/** Serves bench/null-fs.ts below `dir`; the kernel keeps attributes and names for `keepSeconds`. `list`: what its file `big` is made
+ *  of (see there). */
+export async function mountNull(dir: string, keepSeconds: number, list?: string): Promise<NullMount> {
+  const mountPoint = join(dir, list === undefined ? `null-${keepSeconds}` : 'through')
   mkdirSync(mountPoint)
   const script = join(projectRoot, 'bench', 'null-fs.ts')
-  const args = [script, mountPoint, String(1 << 20), String(keepSeconds)]
+  const args = [script, mountPoint, String(1 << 20), String(keepSeconds), ...(list === undefined ? [] : [list])]
   const server: ChildProcess = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   const ended = once(server, 'exit')
   await Promise.race([

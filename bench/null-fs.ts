@@ -1,13 +1,15 @@
 /** A file system that does nothing, served by the real transport and dispatcher: the ceiling that the real one is compared
  *  with. Ends at SIGTERM or SIGINT and prints requests and CPU time of this process a request.
  *
- *    node bench/null-fs.ts MOUNTPOINT [max_write [seconds]]        seconds: the kernel keeps attributes and names, default 0
+ *    node bench/null-fs.ts MOUNTPOINT [max_write [seconds [LIST]]]     seconds: the kernel keeps attributes and names, default 0
  *
- *  big, bigd     4 GiB of the letter x; bigd is opened with direct I/O
+ *  big, bigd     4 GiB of the letter x; bigd is opened with direct I/O. With LIST: the bytes of the files that it names, one behind
+ *                the other, each line `bytes path`, all but the last as long as the first: one pread(2) a piece, and nothing else
  *  sink, sinkd   take what is written and forget it; sinkd with direct I/O
  *  d<N>          a directory of N entries, by name e0 … e<N-1>
  *  anything else can be created, written (the length is kept), looked at and removed, in directories too */
 
+import fs from 'node:fs'
 import type { Name } from '../src/base/bytes.ts'
 import { EISDIR, ENOENT, ENOSYS, ENOTDIR, type Errno } from '../src/base/errno.ts'
 import { type Ino, ROOT_INO } from '../src/base/ino.ts'
@@ -19,6 +21,7 @@ import { type Attr, TYPE_DIRECTORY, TYPE_FILE } from '../src/meta/model/attr.ts'
 import type { AddEntry, Context, Entry, FileSystem, Opened, SetAttr, Timeouts, Usage } from '../src/vfs/file-system.ts'
 
 const FOPEN_DIRECT_IO = 1
+const maxWrite = Number(process.argv[3] ?? 1 << 20)
 const TIME = { sec: 1_700_000_000, nsec: 0 }
 const PIECE = Buffer.alloc(1 << 20, 'x')
 /** inodes of synthetic directory entries begin here; the directory's own inode is DIRECTORY + its number of entries */
@@ -47,19 +50,53 @@ function attrOf(type: number, length: number): Attr {
 const DIRECTORY_ATTR = attrOf(TYPE_DIRECTORY, 4096)
 const EMPTY_ATTR = attrOf(TYPE_FILE, 0)
 
+/** Files that are read as one. */
+class Pieces {
+  readonly length: number
+  readonly #pieceBytes: number
+  readonly #descriptors: readonly number[]
+  /** An answer is sent before the next request is served. */
+  readonly #room = Buffer.alloc(maxWrite)
+
+  constructor(list: string) {
+    const lines = fs.readFileSync(list, 'utf8').trimEnd().split('\n')
+    const lengths = lines.map(line => Number.parseInt(line, 10))
+    this.#pieceBytes = lengths[0]!
+    this.length = lengths.reduce((sum, length) => sum + length, 0)
+    this.#descriptors = lines.map(line => fs.openSync(line.slice(line.indexOf(' ') + 1), 'r'))
+  }
+
+  read(offset: number, size: number): readonly Buffer[] {
+    const end = Math.min(offset + size, this.length)
+    let filled = 0
+    while (offset + filled < end) {
+      const index = Math.floor((offset + filled) / this.#pieceBytes)
+      const within = offset + filled - index * this.#pieceBytes
+      const wanted = Math.min(this.#pieceBytes - within, end - offset - filled)
+      const got = fs.readSync(this.#descriptors[index]!, this.#room, filled, wanted, within)
+      if (got === 0) throw new Error('a listed file has become shorter')
+      filled += got
+    }
+    return [this.#room.subarray(0, filled)]
+  }
+}
+
 class NullFileSystem implements FileSystem {
   readonly timeouts: Timeouts
+  readonly #big: Pieces | null
   /** names by directory */
   readonly #directories = new Map<Ino, Map<Name, Ino>>([[ROOT_INO, new Map()]])
   readonly #attrs = new Map<Ino, Attr>()
   readonly #direct = new Set<Ino>()
   #nextIno = 100
 
-  constructor(keepSeconds: number) {
+  constructor(keepSeconds: number, list: string | undefined) {
     this.timeouts = { attr: keepSeconds, entry: keepSeconds, dirEntry: keepSeconds, negativeEntry: 0 }
+    this.#big = list === undefined ? null : new Pieces(list)
+    const bigLength = this.#big?.length ?? 2 ** 32
     for (const [name, length] of [
-      ['big', 2 ** 32],
-      ['bigd', 2 ** 32],
+      ['big', bigLength],
+      ['bigd', bigLength],
       ['sink', 0],
       ['sinkd', 0],
     ] as const) {
@@ -141,7 +178,9 @@ class NullFileSystem implements FileSystem {
     return { fh: 1, openFlags: this.#direct.has(ino) ? FOPEN_DIRECT_IO : 0 }
   }
   read(_ctx: Context, ino: Ino, _fh: number, offset: number, size: number): readonly Buffer[] {
-    const left = Math.max(0, this.#attr(ino).length - offset)
+    const { length } = this.#attr(ino)
+    if (length === this.#big?.length) return this.#big.read(offset, size)
+    const left = Math.max(0, length - offset)
     return [size <= left ? PIECE.subarray(0, size) : PIECE.subarray(0, left)]
   }
   write(_ctx: Context, ino: Ino, _fh: number, offset: number, data: Buffer): undefined {
@@ -190,10 +229,9 @@ class NullFileSystem implements FileSystem {
 
 const mountPoint = process.argv[2]
 if (mountPoint === undefined) {
-  process.stderr.write('usage: null-fs.ts MOUNTPOINT [max_write [seconds]]\n')
+  process.stderr.write('usage: null-fs.ts MOUNTPOINT [max_write [seconds [LIST]]]\n')
   process.exit(2)
 }
-const maxWrite = Number(process.argv[3] ?? 1 << 20)
 const log = openLog({ level: 'INFO', colour: false, id: '', write: line => process.stderr.write(line) })
 let requests = 0
 const transport = await mountFuse({
@@ -205,7 +243,7 @@ const transport = await mountFuse({
   maxWrite,
   log,
 })
-const server = new FuseServer(transport, new NullFileSystem(Number(process.argv[4] ?? 0)), {
+const server = new FuseServer(transport, new NullFileSystem(Number(process.argv[4] ?? 0), process.argv[5]), {
   maxWrite,
   acl: false,
   writebackCache: false,
