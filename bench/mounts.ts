@@ -1,0 +1,252 @@
+/** Big and small files over S3 servers through mounts: ours, `rclone mount`, `s3fs`; beside them the least that a client could
+ *  need (bench/bare-s3.ts), with as many requests at once as a mount has uploads.
+ *
+ *      node bench/mounts.ts [--servers versitygw,s3proxy] [--tls no,yes] [--mounts ours,rclone,s3fs] [--rounds 3]
+ *                           [--size 512] [--files 100] [--file-size 128] [--programs 1] [--uploads 20]
+ *
+ *  sh scripts/setup-bench.sh installs rclone and s3fs. `--size` in MiB, `--file-size` in KiB, `--programs` that write (read) small files
+ *  at the same time. A write ends when the bucket lists all bytes, since mounts upload at other moments: an fsync and a close are
+ *  part of it. A read begins on a fresh mount with nothing cached. All ways in turn in each round, the median of the rounds counts.
+ *  CPU: of the process that serves the mount, of the bare client itself. */
+
+import { fork } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { SystemClock } from '../src/base/clock.ts'
+import { openS3 } from '../src/object/s3/open.ts'
+import type { ObjectStore } from '../src/object/store.ts'
+import type { RunningProgram } from '../test/servers/programs.ts'
+import {
+  ACCESS_KEY,
+  type S3ServerOptions,
+  SECRET_KEY,
+  skipS3Proxy,
+  skipVersity,
+  startS3Proxy,
+  startVersity,
+} from '../test/servers/s3.ts'
+import { type BareServer, bareRequest, sendAll } from './bare-s3.ts'
+import { cpuSeconds, median, peakMiB, printTable } from './harness.ts'
+import { now, type Times } from './mount-application.ts'
+import { type ClientName, type Endpoint, type MountedClient, makeCertificate, newClient } from './mount-clients.ts'
+
+const MiB = 1 << 20
+const BLOCK = 4 * MiB
+const STEPS = ['write big', 'read big', 'write small', 'read small'] as const
+type Step = (typeof STEPS)[number]
+
+interface Cell {
+  /** MiB, or small files, a second */
+  readonly rate: number
+  /** seconds a GiB, or milliseconds a small file */
+  readonly cpu: number
+}
+type Cells = Partial<Record<Step, Cell>> & { peak?: number }
+
+interface Place {
+  readonly endpoint: Endpoint
+  readonly bare: BareServer
+  readonly program: RunningProgram
+}
+
+await main()
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      servers: { type: 'string', default: 'versitygw,s3proxy' },
+      tls: { type: 'string', default: 'no,yes' },
+      mounts: { type: 'string', default: 'ours,rclone,s3fs' },
+      rounds: { type: 'string', default: '3' },
+      size: { type: 'string', default: '512' },
+      files: { type: 'string', default: '100' },
+      'file-size': { type: 'string', default: '128' },
+      programs: { type: 'string', default: '1' },
+      uploads: { type: 'string', default: '20' },
+    },
+  })
+  const load = {
+    mib: Number(values.size),
+    files: Number(values.files),
+    fileKib: Number(values['file-size']),
+    programs: Number(values.programs),
+    uploads: Number(values.uploads),
+  }
+  const names = values.mounts.split(',') as ClientName[]
+  const dir = mkdtempSync(join(tmpdir(), 'bench-mounts-'))
+  try {
+    for (const server of values.servers.split(',')) {
+      for (const tls of values.tls.split(',')) {
+        const place = await start(server, tls === 'yes' ? makeCertificate(dir) : undefined)
+        if (place === null) continue
+        try {
+          await compare(`${server}${tls === 'yes' ? ', TLS' : ''}`, place, names, Number(values.rounds), load)
+        } finally {
+          await place.program.stop()
+        }
+      }
+    }
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+interface Load {
+  readonly mib: number
+  readonly files: number
+  readonly fileKib: number
+  readonly programs: number
+  readonly uploads: number
+}
+
+/** versitygw closes every connection after its answer unless it is told to keep them. */
+async function start(name: string, tls: S3ServerOptions['tls']): Promise<Place | null> {
+  const skip = name === 'versitygw' ? skipVersity : skipS3Proxy
+  if (skip) {
+    console.log(`${name}: ${skip}`)
+    return null
+  }
+  const secure = tls ? { tls } : {}
+  const program = await (name === 'versitygw'
+    ? startVersity({ ...secure, flags: ['--keep-alive', '--quiet'] })
+    : startS3Proxy(secure))
+  const { port } = program
+  return {
+    program,
+    endpoint: { url: `${tls ? 'https' : 'http'}://127.0.0.1:${port}`, tls: tls ?? null },
+    bare: { port, ca: tls ? readFileSync(tls.cert, 'utf8') : null },
+  }
+}
+
+async function compare(title: string, place: Place, names: readonly ClientName[], rounds: number, load: Load) {
+  const ways = ['bare', ...names] as const
+  const all = new Map<string, Cells[]>(ways.map(way => [way, []]))
+  await measureBare(place, { ...load, mib: 128, files: 20 })
+  for (let round = 0; round < rounds; round++) {
+    for (let i = 0; i < ways.length; i++) {
+      const way = ways[(i + round) % ways.length]!
+      const cells = way === 'bare' ? await measureBare(place, load) : await measureMount(place, way, load)
+      all.get(way)!.push(cells)
+    }
+  }
+  const middle = (way: string, step: Step, field: keyof Cell): number =>
+    median(all.get(way)!.map(cells => cells[step]![field]))
+  const cell = (way: string, step: Step): string =>
+    `${middle(way, step, 'rate').toFixed(0)} (${middle(way, step, 'cpu').toFixed(2)})`
+  console.log(`\n${title}: MiB/s (CPU s/GiB), small files/s (CPU ms a file)`)
+  const rows = STEPS.map(step => {
+    const share = names.includes('ours') ? (middle('ours', step, 'rate') / middle('bare', step, 'rate')).toFixed(2) : ''
+    return [step, ...ways.map(way => cell(way, step)), share]
+  })
+  const peak = (way: string): string => median(all.get(way)!.map(cells => cells.peak ?? 0)).toFixed(0)
+  rows.push(['peak memory, MiB', '', ...names.map(peak), ''])
+  printTable(['', ...ways, 'ours/bare'], rows)
+}
+
+async function withBucket<T>({ endpoint, program }: Place, work: (bucket: string, store: ObjectStore) => Promise<T>) {
+  const bucket = `b${randomBytes(6).toString('hex')}`
+  const { url, tls } = endpoint
+  const query = tls ? `?ca-certs=${tls.cert}&ssl-cert=${tls.cert}&ssl-key=${tls.key}` : ''
+  const setting = { bucket: `${url}/${bucket}${query}`, accessKey: ACCESS_KEY, secretKey: SECRET_KEY }
+  const store = openS3('s3', setting, { env: {}, clock: new SystemClock() })
+  try {
+    await store.create()
+    return await work(bucket, store)
+  } finally {
+    await store.close()
+    rmSync(join(program.dir, 'data', bucket), { recursive: true, force: true })
+  }
+}
+
+function measureBare(place: Place, load: Load): Promise<Cells> {
+  return withBucket(place, async bucket => {
+    const measured: Cells = {}
+    for (const [size, step] of [
+      ['big', 'write big'],
+      ['big', 'read big'],
+      ['small', 'write small'],
+      ['small', 'read small'],
+    ] as const) {
+      const body = randomBytes(size === 'big' ? BLOCK : load.fileKib << 10)
+      const count = size === 'big' ? Math.ceil((load.mib * MiB) / BLOCK) : load.files
+      const method = step.startsWith('write') ? 'PUT' : 'GET'
+      const path = (i: number): string => `/${bucket}/chunks/0/0/${size}_${i}_${body.length}`
+      const requests = await Promise.all(
+        Array.from({ length: count }, (_, i) => bareRequest(place.bare, method, path(i), body)),
+      )
+      const before = process.cpuUsage()
+      const seconds = await sendAll(place.bare, requests, size === 'big' ? load.uploads : load.programs)
+      const { user, system } = process.cpuUsage(before)
+      measured[step] = cellOf(step, load, seconds, (user + system) / 1e6)
+    }
+    return measured
+  })
+}
+
+function measureMount(place: Place, name: ClientName, load: Load): Promise<Cells> {
+  return withBucket(place, async (bucket, store) => {
+    const measured: Cells = {}
+    const client = newClient(name, place.endpoint, bucket, load.uploads)
+    let peak = 0
+    try {
+      for (const steps of [
+        ['write big', 'write small'],
+        ['read big', 'read small'],
+      ] as const) {
+        await client.mount()
+        for (const step of steps) measured[step] = await measureStep(client, step, store, load)
+        peak = Math.max(peak, peakMiB(client.pid()))
+        await client.unmount()
+      }
+    } finally {
+      client.remove()
+    }
+    return { ...measured, peak }
+  })
+}
+
+async function measureStep(client: MountedClient, step: Step, store: ObjectStore, load: Load): Promise<Cell> {
+  const writes = step.startsWith('write')
+  const programs = step.endsWith('big') ? 1 : load.programs
+  const expected = step.endsWith('big') ? load.mib * MiB : load.files * (load.fileKib << 10)
+  const before = writes ? await storedBytes(store) : 0
+  const pid = client.pid()
+  const cpu = cpuSeconds(pid)
+  const times = await Promise.all(
+    Array.from({ length: programs }, (_, i) => runApplication(step, client.mountPoint, load, i)),
+  )
+  let end = Math.max(...times.map(time => time.end))
+  while (writes && (await storedBytes(store)) - before < expected) {
+    await sleep(10)
+    end = now()
+  }
+  const seconds = (end - Math.min(...times.map(time => time.begin))) / 1000
+  return cellOf(step, load, seconds, cpuSeconds(pid) - cpu)
+}
+
+function cellOf(step: Step, { mib, files }: Load, seconds: number, cpu: number): Cell {
+  if (step.endsWith('big')) return { rate: mib / seconds, cpu: cpu / (mib / 1024) }
+  return { rate: files / seconds, cpu: (cpu * 1000) / files }
+}
+
+async function storedBytes(store: ObjectStore): Promise<number> {
+  const infos = await store.list('', '', 100_000)
+  return infos.reduce((sum, { size }) => sum + size, 0)
+}
+
+async function runApplication(step: Step, mountPoint: string, load: Load, program: number): Promise<Times> {
+  const { mib, files, fileKib, programs } = load
+  const args = [step, mountPoint, mib, files, fileKib, programs, program].map(String)
+  const child = fork(join(import.meta.dirname, 'mount-application.ts'), args)
+  const ended = once(child, 'exit').then(([code]) => {
+    throw new Error(`${step} failed in ${mountPoint} (${code})`)
+  })
+  const [times] = (await Promise.race([once(child, 'message'), ended])) as [Times]
+  ended.catch(() => {})
+  return times
+}
