@@ -33,6 +33,7 @@ struct job {
   int flags, mode, count;
   bool keep_open;
   uint8_t *sums; /* of the one piece, to be written behind it; NULL = none */
+  size_t summed; /* bytes read whose checksums are wanted */
   struct iovec pieces[MAX_PIECES];
   int64_t offset, result;
   int failed;
@@ -65,21 +66,26 @@ static int64_t write_all(int fd, struct iovec *piece, int count) {
   return 0;
 }
 
-/* Appends the checksums of the first piece, big-endian. */
-static void sum(job *task) {
-  const uint8_t *bytes = task->pieces[0].iov_base;
-  size_t length = task->pieces[0].iov_len, count = (length + SUMMED_BYTES - 1) / SUMMED_BYTES;
-  for (size_t i = 0; i < count; i++) {
+static size_t sums_of(size_t length) { return (length + SUMMED_BYTES - 1) / SUMMED_BYTES; }
+
+/* The checksum of each piece, big-endian. */
+static void sum(const uint8_t *bytes, size_t length, uint8_t *sums) {
+  for (size_t i = 0; i < sums_of(length); i++) {
     size_t from = i * SUMMED_BYTES, rest = length - from;
     uint32_t crc = crc32c(bytes + from, rest < SUMMED_BYTES ? rest : SUMMED_BYTES);
-    for (int byte = 0; byte < 4; byte++) task->sums[4 * i + byte] = (uint8_t)(crc >> (24 - 8 * byte));
+    for (int byte = 0; byte < 4; byte++) sums[4 * i + byte] = (uint8_t)(crc >> (24 - 8 * byte));
   }
+}
+
+/* Appends the checksums of the first piece. */
+static void append_sums(job *task) {
+  sum(task->pieces[0].iov_base, task->pieces[0].iov_len, task->sums);
   task->pieces[task->count].iov_base = task->sums;
-  task->pieces[task->count++].iov_len = 4 * count;
+  task->pieces[task->count++].iov_len = 4 * sums_of(task->pieces[0].iov_len);
 }
 
 static int64_t save(job *task) {
-  if (task->sums) sum(task);
+  if (task->sums) append_sums(task);
   int fd = open(task->temporary, task->flags | O_WRONLY | O_CREAT | O_CLOEXEC, task->mode);
   if (fd < 0) return fail(task, OPEN);
   int64_t result = 0;
@@ -95,11 +101,16 @@ static int64_t save(job *task) {
 
 /* ---------------------------------------------------------------------------------------------- reading */
 
+/* Is there room in a buffer for so many bytes and their checksums, and a processor that can? */
+static bool may_sum(size_t summed, size_t length) {
+  return summed == 0 || (crc32c_offered() && summed <= length && 4 * sums_of(summed) <= length - summed);
+}
+
 static int64_t load(job *task) {
   int fd = open(task->path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return fail(task, OPEN);
   char *into = task->pieces[0].iov_base;
-  size_t length = task->pieces[0].iov_len, filled = 0;
+  size_t length = task->pieces[0].iov_len - 4 * sums_of(task->summed), filled = 0;
   int64_t result = 0;
   while (filled < length) {
     ssize_t got = pread(fd, into + filled, length - filled, (off_t)task->offset + (off_t)filled);
@@ -109,7 +120,9 @@ static int64_t load(job *task) {
     filled += (size_t)got;
   }
   close(fd);
-  return result < 0 ? result : (int64_t)filled;
+  if (result < 0) return result;
+  if (filled >= task->summed) sum((uint8_t *)into, task->summed, (uint8_t *)into + length);
+  return (int64_t)filled;
 }
 
 /* ---------------------------------------------------------------------------------------------- syncing */
@@ -205,15 +218,17 @@ static napi_value save_file(napi_env env, napi_callback_info info) {
   return start(env, task, argv[7], "saveFile");
 }
 
-/* loadFile(path, offset, bytes, callback(bytesRead, failedCall)): fewer than fit only where the file ends */
+/* loadFile(path, offset, bytes, callback(bytesRead, failedCall), summed): fewer than fit only where the file ends. The last of
+ * `bytes` are for the checksums of the first `summed` bytes read, if so many were. */
 static napi_value load_file(napi_env env, napi_callback_info info) {
-  ARGUMENTS(4);
+  ARGUMENTS(5);
   job *task = calloc(1, sizeof *task);
   if (!task) return number(env, -ENOMEM);
   task->run = load;
   task->path = text_of(env, argv[0]);
   if (!task->path || napi_get_value_int64(env, argv[1], &task->offset) != napi_ok ||
       napi_get_buffer_info(env, argv[2], &task->pieces[0].iov_base, &task->pieces[0].iov_len) != napi_ok ||
+      !may_sum(task->summed = (size_t)int_of(env, argv[4]), task->pieces[0].iov_len) ||
       napi_create_reference(env, argv[2], 1, &task->pieces_ref) != napi_ok) {
     free_job(env, task);
     return number(env, -EINVAL);
@@ -250,15 +265,38 @@ static int64_t read_cached(int fd, struct iovec into, off_t position) {
   }
 }
 
-/* readNow(fd, bytes, position) -> bytes read, without waiting for a disk (preadv2 with RWF_NOWAIT) */
+/* readNow(fd, bytes, position, sums) -> bytes read, without waiting for a disk (preadv2 with RWF_NOWAIT); `sums` absent or for
+ * the checksums of what was read, as many as fit */
 static napi_value read_now(napi_env env, napi_callback_info info) {
-  ARGUMENTS(3);
+  ARGUMENTS(4);
   struct iovec into;
   int64_t position;
   if (napi_get_buffer_info(env, argv[1], &into.iov_base, &into.iov_len) != napi_ok ||
       napi_get_value_int64(env, argv[2], &position) != napi_ok)
     return number(env, -EINVAL);
-  return number(env, read_cached(int_of(env, argv[0]), into, (off_t)position));
+  int64_t got = read_cached(int_of(env, argv[0]), into, (off_t)position);
+  void *sums;
+  size_t room;
+  if (got > 0 && napi_get_buffer_info(env, argv[3], &sums, &room) == napi_ok && crc32c_offered())
+    sum(into.iov_base, (size_t)got / SUMMED_BYTES >= room / 4 ? room / 4 * SUMMED_BYTES : (size_t)got, sums);
+  return number(env, got);
+}
+
+/* The descriptor of a file that can be opened without a disk; negative errno, EAGAIN where the kernel would have to wait. */
+static int open_cached(const char *path) {
+  struct open_how how = {.flags = O_RDONLY | O_CLOEXEC, .resolve = RESOLVE_CACHED};
+  int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+  return fd >= 0 ? fd : errno == ENOENT ? -ENOENT : -EAGAIN;
+}
+
+/* openNow(path) -> a descriptor for reading, without waiting for a disk (openat2 with RESOLVE_CACHED) */
+static napi_value open_now(napi_env env, napi_callback_info info) {
+  ARGUMENTS(1);
+  char *path = text_of(env, argv[0]);
+  if (!path) return number(env, -EINVAL);
+  int fd = open_cached(path);
+  free(path);
+  return number(env, fd);
 }
 
 /* loadNow(path, bytes) -> bytes read from the start of the file, on the calling thread and only if no disk is needed: EAGAIN
@@ -269,10 +307,9 @@ static napi_value load_now(napi_env env, napi_callback_info info) {
   if (napi_get_buffer_info(env, argv[1], &into.iov_base, &into.iov_len) != napi_ok) return number(env, -EINVAL);
   char *path = text_of(env, argv[0]);
   if (!path) return number(env, -EINVAL);
-  struct open_how how = {.flags = O_RDONLY | O_CLOEXEC, .resolve = RESOLVE_CACHED};
-  int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+  int fd = open_cached(path);
   free(path);
-  if (fd < 0) return number(env, errno == ENOENT ? -ENOENT : -EAGAIN);
+  if (fd < 0) return number(env, fd);
   int64_t result = read_cached(fd, into, 0);
   close(fd);
   return number(env, result);
@@ -292,5 +329,6 @@ void offer_files(napi_env env, napi_value exports) {
   offer(env, exports, "loadFile", load_file, NULL);
   offer(env, exports, "loadNow", load_now, NULL);
   offer(env, exports, "readNow", read_now, NULL);
+  offer(env, exports, "openNow", open_now, NULL);
   offer(env, exports, "syncPath", sync_one, NULL);
 }

@@ -19,9 +19,16 @@ interface NativeFiles {
     pieces: readonly Buffer[],
     done: (result: number, failedCall: number) => void,
   ): number
-  loadFile(path: string, offset: number, bytes: Buffer, done: (result: number, failedCall: number) => void): number
+  loadFile(
+    path: string,
+    offset: number,
+    bytes: Buffer,
+    done: (result: number, failedCall: number) => void,
+    summedBytes: number,
+  ): number
   loadNow(path: string, bytes: Buffer): number
-  readNow(fd: number, bytes: Buffer, position: number): number
+  openNow(path: string): number
+  readNow(fd: number, bytes: Buffer, position: number, sums?: Buffer): number
   syncPath(path: string, how: number, done: (result: number, failedCall: number) => void): number
 }
 
@@ -32,6 +39,8 @@ const SYNC_FILE = 1
 const SYNC_FILE_SYSTEM = 2
 const DROP = 3
 const EAGAIN = -11
+/** each so long has a checksum of its own (spec disk-cache section 2.1) */
+const SUMMED_BYTES = 32 << 10
 
 export interface SaveOptions {
   readonly mode: number
@@ -86,15 +95,21 @@ function save(
   })
 }
 
-/** Fills `bytes` from `offset` on and resolves to how many were read: fewer only where the file ends. Rejects as node:fs does. */
-export function loadFile(path: string, offset: number, bytes: Buffer): Promise<number> {
+/** of the checksums of so many bytes */
+export const sumsBytes = (length: number): number => 4 * Math.ceil(length / SUMMED_BYTES)
+
+/** Fills `bytes` from `offset` on and resolves to how many were read: fewer only where the file ends. Rejects as node:fs does.
+ *  `summedBytes` (only where `canSum()`): the last bytes of `bytes` are no room for the file, they get the checksums (CRC-32C of each
+ *  32 KiB, big-endian) of the first so many bytes read, computed off the event loop, if there were so many. */
+export function loadFile(path: string, offset: number, bytes: Buffer, summedBytes = 0): Promise<number> {
   const native = addon() as NativeFiles | null
   if (native === null) return loadByCalls(path, offset, bytes)
   return new Promise((resolve, reject) => {
-    const started = native.loadFile(path, offset, bytes, (result, failed) => {
+    const done = (result: number, failed: number): void => {
       if (result < 0) reject(failure(result, failed, path))
       else resolve(result)
-    })
+    }
+    const started = native.loadFile(path, offset, bytes, done, summedBytes)
     if (started < 0) reject(failure(started, 0, path))
   })
 }
@@ -107,10 +122,17 @@ export function loadNow(path: string, bytes: Buffer): number | null {
   return result < 0 ? null : result
 }
 
-/** The same from `position` of an open file. */
-export function readNow(fd: number, bytes: Buffer, position: number): number | null {
+/** The same from `position` of an open file. `sums` (only where `canSum()`) gets the checksums of what was read, as `loadFile` does. */
+export function readNow(fd: number, bytes: Buffer, position: number, sums?: Buffer): number | null {
   const native = addon() as NativeFiles | null
-  const result = native === null ? EAGAIN : native.readNow(fd, bytes, position)
+  const result = native === null ? EAGAIN : native.readNow(fd, bytes, position, sums)
+  return result < 0 ? null : result
+}
+
+/** A descriptor for reading, which the caller closes; null where it would have to wait, or where there is no such file. */
+export function openNow(path: string): number | null {
+  const native = addon() as NativeFiles | null
+  const result = native === null ? EAGAIN : native.openNow(path)
   return result < 0 ? null : result
 }
 

@@ -11,9 +11,11 @@ import {
   dropCached,
   loadFile,
   loadNow,
+  openNow,
   readNow,
   saveFile,
   saveFileAndOpen,
+  sumsBytes,
   syncData,
   syncDirectory,
   syncFileSystem,
@@ -86,6 +88,33 @@ describe(`whole files ${addon() === null ? 'by node:fs' : 'by the addon'}`, () =
     assert.equal(await read(20, 1), '')
   })
 
+  it('are read with their checksums, of any length', { skip: canSum() ? false : 'not by node:fs' }, async () => {
+    const path = join(dir, 'sums')
+    for (const length of [1, 7, 32_767, 32_768, 32_769, 100_003, 262_144]) {
+      const bytes = Buffer.from(Array.from({ length }, (_, i) => (i * 7919 + (i >> 8)) % 251))
+      writeFileSync(path, Buffer.concat([bytes, Buffer.from('behind')]))
+      const expected = Buffer.alloc(sumsBytes(length))
+      for (let at = 0; at < expected.length; at += 4)
+        expected.writeUInt32BE(crc32c(bytes.subarray(at * 8192, at * 8192 + 32768)), at)
+      const room = Buffer.alloc(length + 10 + expected.length)
+      assert.equal(await loadFile(path, 0, room, length), length + 6)
+      assert.deepEqual(room.subarray(0, length), bytes)
+      assert.deepEqual(room.subarray(length + 10), expected, `${length}`)
+      const fd = openNow(path)
+      if (fd === null) continue
+      const sums = Buffer.alloc(expected.length)
+      if (readNow(fd, room.subarray(0, length), 0, sums) !== null) assert.deepEqual(sums, expected)
+      const few = Buffer.alloc(4)
+      if (readNow(fd, room, 0, few) !== null && length >= 32768) assert.deepEqual(few, expected.subarray(0, 4))
+      closeSync(fd)
+    }
+    const short = Buffer.alloc(12, 'x')
+    writeFileSync(path, 'abc')
+    assert.equal(await loadFile(path, 0, short, 8), 3)
+    assert.equal(short.toString('latin1', 8), 'xxxx', 'not of a file that is too short')
+    await assert.rejects(loadFile(path, 0, Buffer.alloc(10), 8), { code: 'EINVAL' })
+  })
+
   it('that are missing or directories say so', async () => {
     const bytes = Buffer.alloc(1)
     await assert.rejects(loadFile(join(dir, 'none'), 0, bytes), { code: 'ENOENT', syscall: 'open' })
@@ -115,6 +144,7 @@ describe(`whole files ${addon() === null ? 'by node:fs' : 'by the addon'}`, () =
     if (part !== null) assert.equal(bytes.subarray(0, part).toString(), 'gh')
     closeSync(fd)
     assert.equal(loadNow(join(dir, 'none'), bytes), null)
+    assert.equal(openNow(join(dir, 'none')), null)
   })
 })
 
