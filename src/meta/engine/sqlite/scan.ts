@@ -47,20 +47,20 @@ export class Scanner {
 
   /** Entries without attributes, a page in one row of three long values: a row an entry costs four times as much, most of
    *  it for its buffer (100,000 entries in 61 instead of 224 ms). Names come in order since the inner query is limited, so
-   *  it is run as it stands. Null where some name holds the separator, which no kernel lets through: then row by row. */
+   *  it is run as it stands. A bound of `(SELECT ?)` keeps SQLite from planning the statement anew at each call (STAT4). Null where some name holds the separator, which no kernel lets through: then row by row. */
   #packedEntries(parent: Ino, cursor: Cursor | null, limit: number): Page<DirEntry> | null {
     this.#packed ??= this.#statements.rows(
       `SELECT CAST(group_concat(CAST(name AS TEXT), '/') AS BLOB), group_concat(inode), group_concat(type)
         FROM (SELECT name, ${foldedIno('inode')} AS inode, type FROM ${this.#statements.table('edge')}
-          WHERE parent = CAST(? AS INTEGER) AND name > CAST(? AS BLOB) ORDER BY name LIMIT ?)`,
+          WHERE parent = (SELECT ?) AND name > (SELECT ?) ORDER BY name LIMIT ?)`,
     )
     const after = cursor === null ? Buffer.alloc(0) : nameToBytes(cursor as Name)
     const [joined, inos, types] = this.#packed.get(bindIno(parent), after, limit)!
     if (joined === null) return { rows: [], next: null }
     const names = nameFromBytes(joined as Buffer).split('/') as Name[]
-    const [ino, type] = [(inos as string).split(','), (types as string).split(',')]
+    const [ino, type] = [numbersIn(inos as string), numbersIn(types as string)]
     if (names.length !== ino.length) return null
-    const rows = names.map((name, i) => ({ name, ino: Number(ino[i]) as Ino, type: Number(type[i]), attr: null }))
+    const rows = names.map((name, i) => ({ name, ino: ino[i] as Ino, type: type[i]!, attr: null }))
     return { rows, next: names.length < limit ? null : names[names.length - 1]! }
   }
 
@@ -74,7 +74,7 @@ export class Scanner {
     switch (kind) {
       case 'entries': {
         const { parent, attrs } = args as Scans['entries']['args']
-        const where = `WHERE e.parent = CAST(? AS INTEGER) AND e.name > CAST(? AS BLOB) ORDER BY e.name LIMIT ?`
+        const where = `WHERE e.parent = (SELECT ?) AND e.name > (SELECT ?) ORDER BY e.name LIMIT ?`
         const edge = `e.name, ${foldedIno('e.inode')}, e.type`
         return {
           sql: attrs
@@ -190,4 +190,20 @@ const decoders: { readonly [K in ScanKind]: (row: Row) => Scans[K]['row'] } = {
   }),
   nodes: row => ({ ino: row[0] as Ino, attr: attrFromRow(row[0] as Ino, row, 1) }),
   sliceRefs: ([id, size, refs]) => ({ id: id as number, size: size as number, refs: refs as number }),
+}
+
+/** Integers from 0 in decimal, separated by commas: a third of the time of `split` and `Number`. */
+function numbersIn(text: string): number[] {
+  const numbers: number[] = []
+  let value = 0
+  for (let at = 0; at < text.length; at++) {
+    const digit = text.charCodeAt(at) - 48
+    if (digit >= 0) value = value * 10 + digit
+    else {
+      numbers.push(value)
+      value = 0
+    }
+  }
+  numbers.push(value)
+  return numbers
 }
