@@ -41,6 +41,7 @@ export const ENOTSUP = e(95)
 export const ETIMEDOUT = e(110)
 export const ENOTCONN = e(107)
 export const ECANCELED = e(125)
+export const ESTALE = e(116)
 export const EDQUOT = e(122)
 
 /** name and C-library text, as `.accesslog` and the metrics print them */
@@ -79,6 +80,7 @@ const table: ReadonlyMap<number, readonly [name: string, text: string]> = new Ma
   [95, ['ENOTSUP', 'operation not supported']],
   [107, ['ENOTCONN', 'transport endpoint is not connected']],
   [110, ['ETIMEDOUT', 'connection timed out']],
+  [116, ['ESTALE', 'stale file handle']],
   [122, ['EDQUOT', 'disk quota exceeded']],
   [125, ['ECANCELED', 'operation canceled']],
 ])

@@ -4,7 +4,19 @@
  *  Faults end here: they are logged once, with operation, inode and cause, and answered with their errno. Nothing that a
  *  handler does wrong ends the process. */
 
-import { EAGAIN, EINTR, EINVAL, EIO, ENODEV, ENOENT, ENOSYS, type Errno, errnoName, isErrno } from '../base/errno.ts'
+import {
+  EAGAIN,
+  EINTR,
+  EINVAL,
+  EIO,
+  ENODEV,
+  ENOENT,
+  ENOSYS,
+  type Errno,
+  ESTALE,
+  errnoName,
+  isErrno,
+} from '../base/errno.ts'
 import { causeText, Fault } from '../base/fault.ts'
 import { inoToString } from '../base/ino.ts'
 import type { Log } from '../base/log.ts'
@@ -18,7 +30,7 @@ import { InFlight } from './in-flight.ts'
 import { type Agreed, agree, INIT_OUT_BYTES, type InitOptions, MAJOR, OLDEST_MINOR, putInitOut } from './init.ts'
 import { KernelNotifier } from './notify.ts'
 import type { Bench, Operation } from './operation.ts'
-import { OPERATIONS } from './operations.ts'
+import { OF_INODES, OPERATIONS } from './operations.ts'
 import { PrivilegeKeeper } from './privileges.ts'
 import { raiseReadAhead } from './read-ahead.ts'
 import type { FuseTransport } from './transport.ts'
@@ -183,7 +195,7 @@ export class FuseServer {
       if (value === ENOENT && call.opcode === K.LOOKUP && this.#bench.entries.remembersAbsence) {
         this.#sent(call, this.#transport.replyOut(call, this.#bench.entries.absentOut(this.#transport.out.u32, 4)))
         this.#finished(operation, call, value, undefined)
-      } else this.#answerErrorOf(operation, call, value)
+      } else this.#answerErrorOf(operation, call, value === ENOENT && OF_INODES[call.opcode] ? ESTALE : value)
       return
     }
     if (!call.isAnswered && !this.#send(operation, call, value)) return

@@ -1,0 +1,52 @@
+/** What clients see of each other in the moments when the kernel of one still believes what another has changed. */
+
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import { serverEngines } from '../servers/engines.ts'
+import { mountSkip } from './harness.ts'
+import { type ManyClients, manyClients, python } from './many-clients-harness.ts'
+
+for (const tested of serverEngines) {
+  describe(`many clients on ${tested.kind}`, { skip: mountSkip || tested.skip }, () => {
+    let all: ManyClients
+    let a: string
+    let b: string
+    before(async () => {
+      all = await manyClients(tested, 2)
+      ;[a, b] = all.mounts as [string, string]
+    })
+    after(() => all?.remove())
+
+    it('always find a name that another replaces again and again, and behind it the newest or the one before', async () => {
+      const script = `import os, sys
+a, b = sys.argv[1:]
+def put(path, text):
+    with open(path, 'w') as f: f.write(text)
+for i in range(12):
+    put(f'{a}/next', f'{i}'); os.rename(f'{a}/next', f'{a}/file')
+    with open(f'{b}/file') as f: assert f.read() == f'{i}'
+    os.chmod(f'{b}/file', 0o600 + i % 8)
+    os.truncate(f'{b}/file', 0)
+    os.symlink('file', f'{a}/next'); os.rename(f'{a}/next', f'{a}/link')
+    os.readlink(f'{b}/link'); os.stat(f'{b}/link')
+    os.mkdir(f'{a}/next'); os.rename(f'{a}/next', f'{a}/dir')
+    put(f'{b}/dir/{i}', '')
+    os.mkdir(f'{b}/dir/d{i}')
+    os.listdir(f'{b}/dir')
+    os.unlink(f'{a}/dir/{i}'); os.rmdir(f'{a}/dir/d{i}')`
+      const { stderr } = await python(script, a, b)
+      assert.equal(stderr, '')
+    })
+
+    it('are told that a file is gone when it has no name any more', async () => {
+      const script = `import os, sys
+a, b = sys.argv[1:]
+open(f'{a}/short', 'w').close(); os.stat(f'{b}/short'); os.unlink(f'{a}/short')
+for use in (lambda p: open(p), lambda p: os.chmod(p, 0o600), lambda p: os.truncate(p, 1)):
+    try: use(f'{b}/short'); print('there')
+    except FileNotFoundError: print('gone')`
+      const { stdout, stderr } = await python(script, a, b)
+      assert.equal(stdout, 'gone\ngone\ngone\n', stderr)
+    })
+  })
+}
