@@ -5,24 +5,14 @@ import { nameToBytes } from '../../../base/bytes.ts'
 import { type Ino, inoToString } from '../../../base/ino.ts'
 import type { Guard } from '../../engine.ts'
 import { type Change, QUOTA_DIR, type Read } from '../../facts.ts'
-import { SLICE_RECORD_BYTES } from '../../model/slice.ts'
-import { compareChanges } from '../sql/change-order.ts'
 import { flockCode, microsOf, nanosOf, signedOwner } from '../sql/columns.ts'
 import { FIRST_COUNTERS } from '../sql/counters.ts'
+import { nodeValues } from '../sql/node-values.ts'
+import { type Plan, planOf, type Written } from '../sql/plan.ts'
 import { hasNode, sawAbsent, seenDentry } from '../sql/seen.ts'
-import { isSummed, type Summed } from '../sql/usage-sums.ts'
 import { changeTexts } from './change-texts.ts'
-import { nodeBounds } from './node-values.ts'
-import { type Answer, type Bound, characters, type Statement, unless } from './statement.ts'
+import { type Bound, characters, type Statement, unless } from './statement.ts'
 import type { Tables } from './tables.ts'
-
-type Stored = Exclude<Change, Summed>
-
-export interface Applied {
-  readonly statements: readonly Statement[]
-  /** results by the answers to those statements, one a change given */
-  results(answers: readonly Answer[]): (number | undefined)[]
-}
 
 /** The statement before it found its row. (Rows found, not rows changed: the driver asks for that.) */
 const HIT: Statement = { text: unless('row_count() = 1'), values: [] }
@@ -34,37 +24,22 @@ export class Applier {
     this.#sql = changeTexts(tables)
   }
 
-  plan(changes: readonly Change[], guards: readonly Guard[]): Applied {
-    const order = changes.map((_, i) => i).sort((a, b) => compareChanges(changes[a]!, changes[b]!))
-    const statements: Statement[] = []
-    const at = new Map<number, number>()
-    for (const i of order) {
-      const change = changes[i]!
-      if (isSummed(change)) continue
-      statements.push(...this.#statementsOf(change, guards))
-      // The last statement of a change that has a result asks for it.
-      if (change.kind === 'appendSlices' || change.kind === 'refSlice') at.set(i, statements.length - 1)
-    }
-    return {
-      statements,
-      results: answers =>
-        changes.map((change, i) => {
-          const answer = at.get(i)
-          const value = answer === undefined ? undefined : answers[answer]!.rows[0]?.[0]
-          if (value === undefined || value === null) return undefined
-          return change.kind === 'appendSlices' ? Number(value) / SLICE_RECORD_BYTES : Number(value)
-        }),
-    }
+  plan(changes: readonly Change[], guards: readonly Guard[]): Plan<Statement> {
+    return planOf(changes, change => this.#statementsOf(change, guards))
   }
 
-  #statementsOf(change: Stored, guards: readonly Guard[]): Statement[] {
+  #statementsOf(change: Written, guards: readonly Guard[]): Statement[] {
     const run = (name: string, ...values: Bound[]): Statement[] => [{ text: this.#sql[name]!, values }]
     const one = (known: Read, name: string, ...values: Bound[]): Statement[] =>
       run(sawAbsent(guards, known) ? `${name} unseen` : name, ...values)
     switch (change.kind) {
       case 'putNode': {
         const ino = inoToString(change.ino)
-        return run(hasNode(guards, change.ino) ? 'putNode' : 'newNode', ino, ...nodeBounds(change.ino, change.attr))
+        return run(
+          hasNode(guards, change.ino) ? 'putNode' : 'newNode',
+          ino,
+          ...nodeValues(change.ino, change.attr, 'MySQL'),
+        )
       }
       case 'adjustDir': {
         const { ino, nlink, at } = change

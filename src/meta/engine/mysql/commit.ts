@@ -14,11 +14,11 @@ import type { Guard } from '../../engine.ts'
 import type { Change, Fact, Read } from '../../facts.ts'
 import { type Again, sleep } from '../sql/again.ts'
 import { evidenceOf, type Fate, fateOf, resultOf, resultReads } from '../sql/evidence.ts'
-import { type Applied, Applier } from './apply.ts'
+import { Applier } from './apply.ts'
 import { faultOf, isChanged, isTaken, isXattrTaken, LostReply, type Session } from './errors.ts'
 import { Holder } from './hold.ts'
 import type { Pool } from './pool.ts'
-import { type Answer, characters } from './statement.ts'
+import { characters } from './statement.ts'
 import type { Tables } from './tables.ts'
 
 const ASK_AGAIN_MS = 20
@@ -55,7 +55,7 @@ export class Committer {
     for (;;) {
       try {
         const answers = await again.run(() => pool.run(statements, 'commit'))
-        return resultsFrom(applied, answers, held.length)
+        return applied.results(answers.slice(held.length))
       } catch (error) {
         if (isXattrTaken(error)) await this.#refuseLookalike(guards, changes)
         if (isChanged(error) || isTaken(error)) return null
@@ -114,6 +114,3 @@ export class Committer {
     }
   }
 }
-
-const resultsFrom = (applied: Applied, answers: readonly Answer[], held: number): readonly (number | undefined)[] =>
-  applied.results(answers.slice(held))

@@ -8,12 +8,12 @@
 import { EINVAL, EROFS } from '../../../base/errno.ts'
 import { Fault } from '../../../base/fault.ts'
 import type { Cursor, Engine, Guard, Intent, Outcome, Page, ScanKind, Scans } from '../../engine.ts'
-import { type Change, type Fact, QUOTA_DIR, type Read } from '../../facts.ts'
+import type { Change, Fact, Read } from '../../facts.ts'
 import { absent } from '../sql/absent.ts'
 import { Again } from '../sql/again.ts'
 import { ID_COUNTERS } from '../sql/counters.ts'
 import { jitter } from '../sql/jitter.ts'
-import { SUMMED_READS, type UsageSums } from '../sql/usage-sums.ts'
+import { needsSums, SUMMED_READS, type UsageSums } from '../sql/usage-sums.ts'
 import { UsageWriter } from '../sql/usage-writer.ts'
 import { Committer } from './commit.ts'
 import { faultOf, isMadeMeanwhile, isNoTable, isTransient, LostReply, wordsOf } from './errors.ts'
@@ -56,14 +56,6 @@ interface Parts {
 const PATIENCE_MS = 30_000
 const MAX_PREPARE_ATTEMPTS = 5
 const REFUSAL: Outcome = { done: false }
-
-/** Does it replace a record? Then what was summed before belongs to the old one. (To what is gone, sums add nothing; but
- *  those of a user or group would make it anew.) */
-const comesAfterSums = (change: Change): boolean =>
-  change.kind === 'putDirUsage' ||
-  change.kind === 'putQuota' ||
-  (change.kind === 'delQuota' && change.type !== QUOTA_DIR) ||
-  (change.kind === 'putCounter' && (change.name === 'usedSpace' || change.name === 'totalInodes'))
 
 export class MysqlEngine implements Engine {
   readonly kind = 'mysql'
@@ -138,8 +130,7 @@ export class MysqlEngine implements Engine {
   async commit(guards: readonly Guard[], changes: readonly Change[]): Promise<Outcome> {
     this.#mustBeWritable()
     if (this.#missing.length > 0) await this.prepare()
-    const needsSums = guards.some(({ read }) => SUMMED_READS.has(read.kind)) || changes.some(comesAfterSums)
-    if (needsSums) await this.#usage.flush()
+    if (needsSums(guards, changes)) await this.#usage.flush()
     const results = await this.#committer.commit(guards, changes)
     if (results === null) return REFUSAL
     this.#usage.add(changes)

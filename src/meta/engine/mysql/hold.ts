@@ -15,7 +15,7 @@ import { type Change, type Dentry, type Fact, QUOTA_DIR, type Read } from '../..
 import type { Attr } from '../../model/attr.ts'
 import { rowsOf, shapeOf } from '../sql/fact-rows.ts'
 import { type Lock, nodeHoldsOf, UPDATE } from '../sql/node-holds.ts'
-import { nodeBound } from './node-values.ts'
+import { nodeValue } from '../sql/node-values.ts'
 import { type Question, questionOf, utf8, valuesOf } from './questions.ts'
 import { literal, places, type Statement, unless } from './statement.ts'
 import type { Tables } from './tables.ts'
@@ -71,7 +71,7 @@ export class Holder {
       const equal = columns.map(name => `coalesce(${name}, 0) = ${$()}`)
       return this.#held(lock, `inode = $1 AND ${equal.join(' AND ')}`)
     })
-    return { text, values: [inoToString(ino), ...columns.map(name => nodeBound(ino, attr, name))] }
+    return { text, values: [inoToString(ino), ...columns.map(name => nodeValue(ino, attr, name, 'MySQL'))] }
   }
 
   #requireNode(ino: Ino, lock: Lock): Statement {

@@ -1,12 +1,12 @@
 /** Paged reads: one statement a page, by the key after the last of the page before. Rows come as facts do: numbers and bytes
- *  (questions.ts); the first number is the key that the next page begins after, but entries go by name. */
+ *  (questions.ts). */
 
-import { nameFromBytes, nameToBytes } from '../../../base/bytes.ts'
+import { nameToBytes } from '../../../base/bytes.ts'
 import { type Ino, inoToString } from '../../../base/ino.ts'
 import type { Cursor, Page, ScanKind, Scans } from '../../engine.ts'
 import { QUOTA_DIR } from '../../facts.ts'
-import { attrFromRow, bytesOf, flockTypeOf, foldedIno, quotaFromRow } from '../sql/columns.ts'
-import type { FactRow } from '../sql/fact-rows.ts'
+import { foldedIno } from '../sql/columns.ts'
+import { pageOf } from '../sql/scan-rows.ts'
 import { numbers as joined, nodeNumbers, ownerWith, rowFrom } from './questions.ts'
 import type { Answer, Bound, Statement } from './statement.ts'
 import type { Tables } from './tables.ts'
@@ -20,8 +20,6 @@ interface Query {
   readonly values?: readonly Bound[]
   readonly key: string
 }
-
-const OWNER_BYTES = 8
 
 export class Scanner {
   readonly #tables: Tables
@@ -42,9 +40,7 @@ export class Scanner {
 
   page<K extends ScanKind>(kind: K, answer: Answer, limit: number): Page<Scans[K]['row']> {
     const rows = answer.rows.map(([n, b]) => rowFrom(n, b))
-    const last = rows.length < limit ? undefined : rows[rows.length - 1]
-    const next = last === undefined ? null : kind === 'entries' ? nameFromBytes(last.b!) : last.n[0]!
-    return { rows: rows.map(decoders[kind]) as Scans[K]['row'][], next }
+    return pageOf(kind, rows, limit)
   }
 
   #query(kind: ScanKind, args: Scans[ScanKind]['args']): Query {
@@ -136,31 +132,4 @@ export class Scanner {
         return { table: t('chunk_ref'), numbers: ['chunkid', 'size', 'refs'], key: 'chunkid' }
     }
   }
-}
-
-const decoders: { readonly [K in ScanKind]: (row: FactRow) => Scans[K]['row'] } = {
-  entries: ({ n, b }) => {
-    const ino = n[0] as Ino
-    return { name: nameFromBytes(b!), ino, type: n[1]!, attr: n[2] === 0 ? null : attrFromRow(ino, n, 3) }
-  },
-  sessions: ({ n, b }) => ({ sid: n[0]!, expire: n[1]!, info: b }),
-  sustained: ({ n }) => ({ ino: n[0] as Ino }),
-  flocksOf: ({ n, b }) => ({
-    ino: n[1] as Ino,
-    owner: b!.toString('hex', 0, OWNER_BYTES),
-    type: flockTypeOf(n[2]),
-  }),
-  plocksOf: ({ n, b }) => ({
-    ino: n[1] as Ino,
-    owner: b!.toString('hex', 0, OWNER_BYTES),
-    records: b!.subarray(OWNER_BYTES),
-  }),
-  deadFiles: ({ n }) => ({ ino: n[0] as Ino, length: n[1]!, at: n[2]! }),
-  trashedSlices: ({ n, b }) => ({ id: n[0]!, at: n[1]!, items: bytesOf(b) }),
-  unusedSlices: ({ n }) => ({ id: n[0]!, size: n[1]! }),
-  chunks: ({ n, b }) => ({ ino: n[1] as Ino, index: n[2]!, records: bytesOf(b) }),
-  quotas: ({ n }) => ({ key: n[0]!, quota: quotaFromRow(n, 1) }),
-  dirUsages: ({ n }) => ({ ino: n[0] as Ino, usage: { length: n[1]!, space: n[2]!, inodes: n[3]! } }),
-  nodes: ({ n }) => ({ ino: n[0] as Ino, attr: attrFromRow(n[0] as Ino, n, 1) }),
-  sliceRefs: ({ n }) => ({ id: n[0]!, size: n[1]!, refs: n[2]! }),
 }

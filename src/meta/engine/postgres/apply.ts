@@ -1,30 +1,18 @@
 /** The second half of a commit: changes as statements, one each, prepared once. What they build on is locked and compared by
- *  then (hold.ts); what they insert unseen, a unique index refuses if it is there already, and the whole flight with it.
- They
- *  come in the order of sql/change-order.ts. */
+ *  then (hold.ts); what they insert unseen, a unique index refuses if it is there already, and the whole flight with it. */
 
 import { nameToBytes } from '../../../base/bytes.ts'
 import { type Ino, inoToString } from '../../../base/ino.ts'
 import type { Guard } from '../../engine.ts'
 import { type Change, QUOTA_DIR, type Read } from '../../facts.ts'
-import { SLICE_RECORD_BYTES } from '../../model/slice.ts'
-import { compareChanges } from '../sql/change-order.ts'
 import { flockCode, microsOf, NODE_COLUMNS, nanosOf, signedOwner } from '../sql/columns.ts'
 import { FIRST_COUNTERS } from '../sql/counters.ts'
-import { hasNode, seenDentry } from '../sql/seen.ts'
-import { isSummed, type Summed } from '../sql/usage-sums.ts'
-import type { Answer, Bound, Statement } from './flight.ts'
+import { nodeValues } from '../sql/node-values.ts'
+import { type Plan, planOf, type Written } from '../sql/plan.ts'
+import { hasNode, sawAbsent, seenDentry } from '../sql/seen.ts'
+import type { Bound, Statement } from './flight.ts'
 import { unless } from './hold.ts'
-import { nodeBounds } from './node-values.ts'
 import type { Tables } from './tables.ts'
-
-type Stored = Exclude<Change, Summed>
-
-export interface Applied {
-  readonly statements: readonly Statement[]
-  /** results by the answers to those statements, one a change given */
-  results(answers: readonly Answer[]): (number | undefined)[]
-}
 
 export class Applier {
   readonly #sql: Record<string, string>
@@ -33,37 +21,22 @@ export class Applier {
     this.#sql = textsOf(tables)
   }
 
-  plan(changes: readonly Change[], guards: readonly Guard[]): Applied {
-    const order = changes.map((_, i) => i).sort((a, b) => compareChanges(changes[a]!, changes[b]!))
-    const statements: Statement[] = []
-    const at = new Map<number, number>()
-    for (const i of order) {
-      const change = changes[i]!
-      if (isSummed(change)) continue
-      const made = this.#statementsOf(change, guards)
-      if (made.length > 0 && hasResult(change)) at.set(i, statements.length)
-      statements.push(...made)
-    }
-    return {
-      statements,
-      results: answers =>
-        changes.map((change, i) => {
-          const answer = at.get(i)
-          const value = answer === undefined ? undefined : answers[answer]!.rows[0]?.[0]
-          if (value === undefined || value === null) return undefined
-          return change.kind === 'appendSlices' ? Number(value) / SLICE_RECORD_BYTES : Number(value)
-        }),
-    }
+  plan(changes: readonly Change[], guards: readonly Guard[]): Plan<Statement> {
+    return planOf(changes, change => this.#statementsOf(change, guards))
   }
 
-  #statementsOf(change: Stored, guards: readonly Guard[]): Statement[] {
+  #statementsOf(change: Written, guards: readonly Guard[]): Statement[] {
     const run = (name: string, ...values: Bound[]): Statement[] => [{ name, text: this.#sql[name]!, values }]
     const one = (known: Read, name: string, ...values: Bound[]): Statement[] =>
       run(sawAbsent(guards, known) ? `${name} unseen` : name, ...values)
     switch (change.kind) {
       case 'putNode': {
         const ino = inoToString(change.ino)
-        return run(hasNode(guards, change.ino) ? 'putNode' : 'newNode', ino, ...nodeBounds(change.ino, change.attr))
+        return run(
+          hasNode(guards, change.ino) ? 'putNode' : 'newNode',
+          ino,
+          ...nodeValues(change.ino, change.attr, 'PostgreSQL').map(String),
+        )
       }
       case 'adjustDir': {
         const { ino, nlink, at } = change
@@ -175,17 +148,6 @@ export class Applier {
         ]
     }
   }
-}
-
-const hasResult = (change: Change): boolean => change.kind === 'appendSlices' || change.kind === 'refSlice'
-
-/** Did the operation look for this record and find none? Then it is inserted, and a second one refused. */
-const sawAbsent = (guards: readonly Guard[], known: Read): boolean =>
-  guards.some(({ read, fact }) => fact === null && isSameRead(read, known))
-
-function isSameRead(a: Read, b: Read): boolean {
-  const [x, y] = [a as Record<string, unknown>, b as Record<string, unknown>]
-  return Object.keys(y).every(key => x[key] === y[key])
 }
 
 const lockKey = ({ ino, sid, owner }: { ino: Ino; sid: number; owner: string }): [string, string, string] => [

@@ -8,12 +8,12 @@
 import { EINVAL, EROFS } from '../../../base/errno.ts'
 import { Fault } from '../../../base/fault.ts'
 import type { Cursor, Engine, Guard, Intent, Outcome, Page, ScanKind, Scans } from '../../engine.ts'
-import { type Change, type Fact, QUOTA_DIR, type Read } from '../../facts.ts'
+import type { Change, Fact, Read } from '../../facts.ts'
 import { absent } from '../sql/absent.ts'
 import { Again } from '../sql/again.ts'
 import { ID_COUNTERS } from '../sql/counters.ts'
 import { jitter } from '../sql/jitter.ts'
-import { SUMMED_READS, type UsageSums } from '../sql/usage-sums.ts'
+import { needsSums, SUMMED_READS, type UsageSums } from '../sql/usage-sums.ts'
 import { UsageWriter } from '../sql/usage-writer.ts'
 import { Committer } from './commit.ts'
 import { faultOf, isMadeMeanwhile, isNoTable, isTransient, LostReply } from './errors.ts'
@@ -45,13 +45,6 @@ export interface PostgresCounts extends PoolCounts {
 const PATIENCE_MS = 30_000
 const OLDEST_VERSION = 130_000
 const REFUSAL: Outcome = { done: false }
-/** Does it replace a record? Then what was summed before belongs to the old one. (To what is gone, sums add nothing; but
- *  those of a user or group would make it anew.) */
-const comesAfterSums = (change: Change): boolean =>
-  change.kind === 'putDirUsage' ||
-  change.kind === 'putQuota' ||
-  (change.kind === 'delQuota' && change.type !== QUOTA_DIR) ||
-  (change.kind === 'putCounter' && (change.name === 'usedSpace' || change.name === 'totalInodes'))
 
 export class PostgresEngine implements Engine {
   readonly kind = 'postgres'
@@ -141,8 +134,7 @@ export class PostgresEngine implements Engine {
   async commit(guards: readonly Guard[], changes: readonly Change[]): Promise<Outcome> {
     this.#mustBeWritable()
     if (!this.#isComplete) await this.prepare()
-    if (guards.some(({ read }) => SUMMED_READS.has(read.kind)) || changes.some(comesAfterSums))
-      await this.#usage.flush()
+    if (needsSums(guards, changes)) await this.#usage.flush()
     const results = await this.#committer.commit(guards, changes)
     if (results === null) return REFUSAL
     this.#usage.add(changes)

@@ -17,10 +17,10 @@ import { type Change, type Dentry, type Fact, QUOTA_DIR, type Read } from '../..
 import type { Attr } from '../../model/attr.ts'
 import { rowsOf, shapeOf } from '../sql/fact-rows.ts'
 import { type Lock, nodeHoldsOf, UPDATE } from '../sql/node-holds.ts'
+import { nodeValue } from '../sql/node-values.ts'
 import { CHANGED } from './errors.ts'
 import type { Statement } from './flight.ts'
 import { places } from './gather.ts'
-import { nodeBound } from './node-values.ts'
 import { type Place, questionOf, valuesOf } from './questions.ts'
 import type { Tables } from './tables.ts'
 
@@ -78,7 +78,10 @@ export class Holder {
       const equal = columns.map(name => `coalesce(${name}, 0) = ${$(BIG.has(name) ? 'bigint' : 'int')}`)
       return this.#held(lock, `inode = $1::bigint AND ${equal.join(' AND ')}`)
     })
-    return { ...text, values: [inoToString(ino), ...columns.map(name => nodeBound(ino, attr, name))] }
+    return {
+      ...text,
+      values: [inoToString(ino), ...columns.map(name => String(nodeValue(ino, attr, name, 'PostgreSQL')))],
+    }
   }
 
   #requireNode(ino: Ino, lock: Lock): Statement {

@@ -2,7 +2,8 @@
  *  When the sums are written, the engine decides: SQLite inside every transaction, the servers once a second. */
 
 import type { Ino } from '../../../base/ino.ts'
-import type { Change, QuotaType } from '../../facts.ts'
+import type { Guard } from '../../engine.ts'
+import { type Change, QUOTA_DIR, type QuotaType } from '../../facts.ts'
 
 /** Changes that commute and may be summed. */
 export type Summed = Change & { readonly kind: 'usage' | 'dirUsage' | 'quotaUsage' }
@@ -11,6 +12,18 @@ export const isSummed = (change: Change): change is Summed =>
 
 /** Reads of records that sums may not have reached yet. */
 export const SUMMED_READS: ReadonlySet<string> = new Set(['dirUsage', 'quota', 'counter'])
+
+/** Must the sums be written before this commit? It compares a record that they reach, or replaces one. */
+export const needsSums = (guards: readonly Guard[], changes: readonly Change[]): boolean =>
+  guards.some(({ read }) => SUMMED_READS.has(read.kind)) || changes.some(replacesSummed)
+
+/** What was summed before belongs to the old record. (To what is gone, sums add nothing; but those of a user or group would
+ *  make it anew.) */
+const replacesSummed = (change: Change): boolean =>
+  change.kind === 'putDirUsage' ||
+  change.kind === 'putQuota' ||
+  (change.kind === 'delQuota' && change.type !== QUOTA_DIR) ||
+  (change.kind === 'putCounter' && (change.name === 'usedSpace' || change.name === 'totalInodes'))
 
 /** Where the sums go. */
 export interface SumSink {
