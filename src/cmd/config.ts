@@ -17,6 +17,8 @@ import {
 } from '../meta/model/format.ts'
 import { decryptSecrets } from '../meta/model/secrets.ts'
 import { rowsOf } from '../meta/scan.ts'
+import type { ObjectStore } from '../object/store.ts'
+import { bucketOwnership } from './bucket-owner.ts'
 import { CommandError } from './exit.ts'
 import type { Options } from './flags.ts'
 import { raised } from './format.ts'
@@ -145,7 +147,12 @@ async function ask({ old, next }: Draft, options: Options, engine: Engine): Prom
     (['Storage', 'Bucket', 'AccessKey', 'SecretKey', 'SessionToken'] as const).some(key => old[key] !== next[key])
   if (isMoved) {
     const store = await openStorage(next)
-    await proveStorage(store, terminalLog()).finally(() => store.close())
+    try {
+      await proveStorage(store, terminalLog())
+      await refuseForeignBucket(store, next)
+    } finally {
+      await store.close()
+    }
   }
   const proceed = async (...warning: string[]): Promise<void> => {
     process.stdout.write(`${YELLOW_WARNING}: ${warning.join('\n')}\n`)
@@ -177,6 +184,14 @@ async function ask({ old, next }: Draft, options: Options, engine: Engine): Prom
   const bounds = [next.MinClientVersion, next.MaxClientVersion]
   if (out.length > 0)
     await proceed(`Clients outside versions ${bounds.join(' to ')} will be rejected after modification.`, ...out)
+}
+
+async function refuseForeignBucket(store: ObjectStore, next: Format): Promise<void> {
+  const found = await bucketOwnership(store, next)
+  if (found.kind === 'foreign') throw new CommandError(found.why)
+  if (found.kind === 'own') return
+  const hint = found.kind === 'empty' ? '; no client uses it before the objects are copied there' : ''
+  terminalLog().warn(found.why + hint)
 }
 
 /** Connected clients that new version limits would refuse. */

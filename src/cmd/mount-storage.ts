@@ -2,17 +2,23 @@
  *  place, credentials, storage class and tag, bandwidth limits. What was given to `mount` itself stays as it was given. */
 
 import type { Clock } from '../base/clock.ts'
-import { causeText } from '../base/fault.ts'
+import { causeText, Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import { type Format, tierZero, withTierZero } from '../meta/model/format.ts'
 import { decryptSecrets } from '../meta/model/secrets.ts'
 import { RateLimit } from '../object/rate-limit.ts'
+import type { ObjectStore } from '../object/store.ts'
 import { SwappableStore } from '../object/swappable.ts'
+import { bucketOwnership } from './bucket-owner.ts'
 import { CommandError } from './exit.ts'
 import type { MountSettings } from './mount-settings.ts'
 import { isInside } from './paths.ts'
 import { storedBucket } from './setting.ts'
 import { openStorage, warnOfClasses } from './volume.ts'
+
+/** a setting that could not be followed is tried again */
+const RETRY_MS = 60_000
+const FIRST_RETRY_MS = 2000
 
 export class MountStorage {
   readonly store: SwappableStore
@@ -22,6 +28,11 @@ export class MountStorage {
   readonly #log: Log
   /** the setting by which the store was opened */
   #opened: Format
+  /** the newest one that there is */
+  #wanted: Format | null = null
+  #following: Promise<void> = Promise.resolve()
+  #retry: NodeJS.Timeout | undefined
+  #isClosed = false
 
   /** Opens the store of a volume's setting. CommandError where the objects would lie inside the mount. */
   static async open(
@@ -65,21 +76,58 @@ export class MountStorage {
     return tierZero(this.#opened).StorageClass
   }
 
-  /** The setting has changed. Never fails: what cannot be followed is logged, and goes on as it was. */
-  async follow(stored: Format): Promise<void> {
+  /** The setting has changed. Never fails: what cannot be followed is logged, goes on as it was, and is tried again. */
+  follow(stored: Format): Promise<void> {
     const { upload, download } = limitsOf(stored, this.#settings)
     this.uploadLimit.set(upload)
     this.downloadLimit.set(download)
+    this.#wanted = stored
+    clearTimeout(this.#retry)
+    // One after the other: an older setting must not overtake.
+    this.#following = this.#following.then(() => this.#move(stored, FIRST_RETRY_MS))
+    return this.#following
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    clearTimeout(this.#retry)
+    await this.#following
+    await this.store.close()
+  }
+
+  async #move(stored: Format, retryMs: number): Promise<void> {
+    if (this.#isClosed || stored !== this.#wanted) return
     try {
       const format = formatHere(stored, this.#settings)
       if (placeOf(format) === placeOf(this.#opened)) return
       const next = await openStorage(format)
+      try {
+        await this.#checkOwner(next, format)
+      } catch (error) {
+        await next.close()
+        throw error
+      }
       this.#opened = format
       this.store.replace(next)
       this.#log.info(`Data use ${next.description}`)
     } catch (error) {
-      this.#log.error(`the new setting of the object storage cannot be followed: ${causeText(error)}`)
+      const again = `goes on with ${this.store.description}, will try again`
+      this.#log.error(`the new setting of the object storage cannot be followed: ${causeText(error)}; ${again}`)
+      this.#retry = setTimeout(() => {
+        this.#following = this.#following.then(() => this.#move(stored, Math.min(RETRY_MS, retryMs * 2)))
+      }, retryMs).unref()
     }
+  }
+
+  /** A Fault where blocks would be looked for, and stored, where they do not belong. */
+  async #checkOwner(next: ObjectStore, format: Format): Promise<void> {
+    const found = await bucketOwnership(next, format)
+    if (found.kind === 'own') return
+    const isElsewhere = format.Storage !== this.#opened.Storage || format.Bucket !== this.#opened.Bucket
+    // New keys for the same bucket cannot make it worse.
+    const mayBeOurs = found.kind === 'unnamed' || (found.kind === 'unknown' && !isElsewhere)
+    if (!mayBeOurs) throw new Fault(found.why)
+    this.#log.warn(found.why)
   }
 }
 

@@ -79,7 +79,7 @@ export async function startMount(
     const { format } = meta
     const storage = await MountStorage.open(format, settings, { clock, log })
     const { store } = storage
-    undo.push(() => store.close())
+    undo.push(() => storage.close())
     log.info(`Data use ${store.description}`)
     progress.onOpened?.(store.description)
     await checkBucketOwner(store, storage.format, log)

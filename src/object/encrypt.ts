@@ -1,11 +1,10 @@
 /** A store that keeps everything in envelopes (spec data-objects section 2.2). It is the outermost wrapper: what is below sees only
  *  encrypted bytes, sizes and times of head and list are those of the envelopes, and an object can only be fetched as a whole. */
 
-import { Fault } from '../base/fault.ts'
 import { cipherOf, envelopeBytes } from './envelope.ts'
 import { EnvelopeThreads } from './envelope-threads.ts'
 import { readRsaKey } from './rsa-key.ts'
-import type { ObjectStore } from './store.ts'
+import { type ObjectStore, Undecryptable } from './store.ts'
 
 export interface EncryptionSetting {
   /** `EncryptAlgo`; empty: the default */
@@ -54,7 +53,7 @@ export function withEncryption(store: ObjectStore, setting: EncryptionSetting): 
     try {
       return await threads.unseal(envelope)
     } catch (error) {
-      throw new Fault(`object ${name}`, { cause: error })
+      throw new Undecryptable(`object ${name}`, { cause: error })
     }
   }
 }

@@ -37,6 +37,9 @@ export class Unreachable extends Fault {
   }
 }
 
+/** The object is there, and cannot be opened with our key: it is damaged, or sealed with another one. */
+export class Undecryptable extends Fault {}
+
 export interface ByteRange {
   readonly offset: number
   readonly length: number
