@@ -36,10 +36,10 @@ describe('mysql:// addresses', () => {
     const url = parseMysqlUrl('mysql://me@(h:1)/j?table_prefix=x&tls=skip-verify&max_open_conns=3&charset=utf8mb4', {})
     assert.equal(url.tablePrefix, 'jfs_x_')
     assert.equal(url.maxConnections, 3)
-    assert.deepEqual(url.encryption, [{ rejectUnauthorized: false }])
+    assert.deepEqual(url.encryption, [{ isChecked: false }])
     const encryption = (mode: string) => parseMysqlUrl(`mysql://me@(h:1)/j?tls=${mode}`, {}).encryption
-    assert.deepEqual(encryption('true'), [{ rejectUnauthorized: true }])
-    assert.deepEqual(encryption('preferred'), [{ rejectUnauthorized: false }, false])
+    assert.deepEqual(encryption('true'), [{ isChecked: true }])
+    assert.deepEqual(encryption('preferred'), [{ isChecked: false }, false])
     assert.deepEqual(encryption('false'), [false])
   })
 

@@ -89,7 +89,7 @@ export class MysqlConnection {
       user: url.user,
       password: url.password ?? '',
       database: url.database,
-      ...(ssl === false ? {} : { ssl: { rejectUnauthorized: ssl.rejectUnauthorized ?? true } }),
+      ...(ssl === false ? {} : { ssl: { rejectUnauthorized: ssl.isChecked, verifyIdentity: ssl.isChecked } }),
       charset: 'utf8mb4',
       multipleStatements: true,
       flags: ['-LOCAL_FILES'], // the server must not ask for files of ours
@@ -98,6 +98,8 @@ export class MysqlConnection {
       enableKeepAlive: true,
       keepAliveInitialDelay: 10_000,
     })
+    // Where the driver gives no name to compare with, as for an address, Node takes the one that it keeps here.
+    ;(client as unknown as { stream: { _host?: string } }).stream._host = url.host
     const connection = new MysqlConnection(client)
     const late = setTimeout(() => connection.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs)
     try {

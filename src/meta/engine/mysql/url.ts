@@ -1,7 +1,6 @@
 /** `mysql://user:password@(host:port)/database?options`, the address of the Go driver that the reference uses (spec meta-sql
  *  section 1, cli section 4). A unix socket is `mysql://user@unix(/its/path)/database`. Without parentheses it is understood too. */
 
-import type { ConnectionOptions } from 'node:tls'
 import { EINVAL } from '../../../base/errno.ts'
 import { Fault } from '../../../base/fault.ts'
 import { type Environment, passwordOf } from '../sql/password.ts'
@@ -15,8 +14,9 @@ export interface MysqlUrl {
   readonly user: string
   readonly password: string | undefined
   readonly database: string
-  /** the ways to connect, in the order in which they are tried: false = in the clear */
-  readonly encryption: readonly (false | Pick<ConnectionOptions, 'rejectUnauthorized'>)[]
+  /** the ways to connect, in the order in which they are tried: false = in the clear. `isChecked`: an authority that this
+   *  machine trusts must have certified the server for `host` */
+  readonly encryption: readonly (false | { readonly isChecked: boolean })[]
   /** what every table's name begins with */
   readonly tablePrefix: string
   readonly maxConnections: number
@@ -83,11 +83,11 @@ function encryptionOf(mode: string | null): MysqlUrl['encryption'] {
     case 'false':
       return [false]
     case 'preferred':
-      return [{ rejectUnauthorized: false }, false]
+      return [{ isChecked: false }, false]
     case 'skip-verify':
-      return [{ rejectUnauthorized: false }]
+      return [{ isChecked: false }]
     case 'true':
-      return [{ rejectUnauthorized: true }]
+      return [{ isChecked: true }]
     default:
       throw invalid(`tls ${mode}: must be true, skip-verify, preferred or false`)
   }
