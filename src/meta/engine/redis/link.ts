@@ -55,7 +55,7 @@ export class Link {
   readonly #options: LinkOptions
   #session: Session | null = null
   /** why there is no connection, as last heard */
-  #problem = 'no answer'
+  #problem: string
   #isLoading = false
   /** an attempt has failed since the start, for a reason that waiting does not mend */
   #hasFailed = false
@@ -67,6 +67,8 @@ export class Link {
 
   constructor(options: LinkOptions) {
     this.#options = options
+    // A server that does not speak TLS waits for the end of what it takes for a command.
+    this.#problem = options.url.tls ? 'no answer to TLS (redis:// is for servers without)' : 'no answer'
     this.address = placeText(options.place)
     this.#redis = new Redis(redisOptions(options, problem => this.#fail(problem)))
     this.#redis.on('error', (error: Error) => this.#heard(error))
@@ -84,12 +86,18 @@ export class Link {
     this.#redis.connect().catch(() => undefined) // told by the events
     for (;;) {
       if (this.#session) return this.#session
-      if (this.#hasFailed && isOne) throw new Fault(`${doing}: ${this.#problem}`)
+      if (this.#hasFailed && isOne) throw new Fault(`${doing}: ${this.#problem}${this.#hint()}`)
       const patience = this.#isLoading ? LOADING_TIMEOUT_MS : OPEN_TIMEOUT_MS
       const leftMs = patience - (performance.now() - started)
-      if (leftMs <= 0) throw new Fault(`${doing}: ${this.#problem}`)
+      if (leftMs <= 0) throw new Fault(`${doing}: ${this.#problem}${this.#hint()}`)
       await this.#change(leftMs)
     }
+  }
+
+  /** A port that speaks TLS hangs up on who does not. */
+  #hint(): string {
+    const isHungUp = /ECONNRESET/.test(this.#problem) && !this.#options.url.tls
+    return isHungUp ? ' (rediss:// is for servers with TLS)' : ''
   }
 
   /** The connection, as soon as there is one. Fault (EIO) when the patience ends. */
