@@ -10,6 +10,7 @@ import type { Engine, Intent, ScanKind, Scans } from '../engine.ts'
 import type { Effect, Operation } from '../facts.ts'
 import { KnownFacts } from '../known-facts.ts'
 import { KnownLimits } from '../limits.ts'
+import type { Attr } from '../model/attr.ts'
 import { type Caller, systemCaller } from '../model/caller.ts'
 import { type Format, parseFormat } from '../model/format.ts'
 import type { Volume } from '../model/volume.ts'
@@ -142,11 +143,11 @@ export class ClientCore {
     }
   }
 
-  /** The last close of a node without names, or the clean-up of its session. */
-  protected releaseSustained(sid: number, ino: Ino): Maybe<unknown> {
+  /** The last close of a node without names, or (`expire`, ops/session.ts) the clean-up of somebody else's session. */
+  protected releaseSustained(sid: number, ino: Ino, expire?: number): Maybe<{ readonly attr: Attr | null } | Errno> {
     return this.removals.during(takes => {
       takes(ino)
-      return this.run('change', () => releaseSustained(this.volume, sid, ino, this.clock.now()), ino)
+      return this.run('change', () => releaseSustained(this.volume, sid, ino, this.clock.now(), expire), ino)
     })
   }
 

@@ -1,7 +1,7 @@
 /** The client's session: registered, kept alive, cleaned up after; and what a heartbeat brings along: a changed setting, fresh
  *  limits (spec meta-model sections 15 and 16). */
 
-import { ENOENT, isErrno } from '../../base/errno.ts'
+import { EBUSY, ENOENT, isErrno } from '../../base/errno.ts'
 import { causeText } from '../../base/fault.ts'
 import { ROOT_INO, TRASH_INO } from '../../base/ino.ts'
 import { xattr } from '../facts.ts'
@@ -16,6 +16,10 @@ import { describeSession, processIsGone, sessionVersion } from '../session.ts'
 import { ClientCore } from './core.ts'
 
 const SESSION_HEARTBEATS = 5
+/** heartbeats of ours for which a record must not have moved before we believe that its client is dead */
+const WATCHED_HEARTBEATS = 2
+/** so many heartbeats without one of ours: the database was away, or we were, and others had no chance either */
+const GAP_HEARTBEATS = 2
 /** attribute of the root directory, as the reference keeps the time of its last backup */
 const RECOUNT_MARK = 'usageRecount'
 const XATTR_CREATE = 1
@@ -25,6 +29,10 @@ const NEVER_SEC = 365 * 86400
 export class Sessions extends ClientCore {
   #heartbeat: NodeJS.Timeout | undefined
   #stopped = false
+  #lastBeatMs = Number.NEGATIVE_INFINITY
+  /** Sessions whose time is over by our clock: what their record says, and for how many heartbeats we have seen it say that. The
+   *  database may have been away for everybody, and clocks differ: a record that moves belongs to somebody who lives. */
+  readonly #suspects = new Map<number, { readonly expire: number; beats: number }>()
 
   /** Registers this client and starts its heartbeat. Read-only clients have no session. */
   async newSession(): Promise<void> {
@@ -53,16 +61,35 @@ export class Sessions extends ClientCore {
     this.sid = 0
   }
 
-  /** Sessions whose time is over, or whose process on this machine is gone. */
+  /** Ends the sessions of processes of this machine that are gone, and watches those whose time is over. */
   async cleanStaleSessions(): Promise<void> {
     const now = this.clock.now().sec
-    for await (const session of this.scan('sessions', {})) {
-      if (session.sid === this.sid) continue
-      if (session.expire >= now && !processIsGone(session.info)) continue
-      this.log.info(`clean up stale session ${session.sid}`)
-      await this.#cleanSession(session.sid)
-      if (this.engine.sumsUsage === true) await this.#markForRecount(session.sid)
+    for await (const { sid, expire, info } of this.scan('sessions', {})) {
+      if (sid === this.sid) continue
+      if (processIsGone(info)) await this.#cleanUp(sid, expire)
+      else if (expire < now && this.#suspects.get(sid)?.expire !== expire) this.#suspects.set(sid, { expire, beats: 0 })
     }
+  }
+
+  /** Ends the sessions whose records have not moved while we and the database were there. */
+  async #judgeSuspects(): Promise<void> {
+    const nowMs = this.clock.monotonicMs()
+    const isGap = nowMs - this.#lastBeatMs > this.config.heartbeatMs * GAP_HEARTBEATS
+    this.#lastBeatMs = nowMs
+    for (const [sid, suspect] of this.#suspects) {
+      suspect.beats = isGap ? 0 : suspect.beats + 1
+      if (suspect.beats < WATCHED_HEARTBEATS) continue
+      this.#suspects.delete(sid)
+      await this.#cleanUp(sid, suspect.expire)
+    }
+  }
+
+  async #cleanUp(sid: number, expire: number): Promise<void> {
+    const [record] = (await this.engine.gather([{ kind: 'session', sid }], 'look')) as [{ expire: number } | null]
+    if (record === null || record.expire !== expire) return
+    this.log.info(`clean up stale session ${sid}`)
+    const isOver = await this.#cleanSession(sid, expire)
+    if (isOver && this.engine.sumsUsage === true) await this.#markForRecount(sid)
   }
 
   /** When the usage of the volume became uncertain, RFC 3339; null where it is not. */
@@ -103,6 +130,7 @@ export class Sessions extends ClientCore {
     await this.limits.refresh(this.engine, this.format)
     if (!this.config.noBackgroundJobs && this.sid !== 0 && this.config.heartbeatMs > 0) {
       const periodSec = Math.floor((this.config.heartbeatMs / 1000) * 0.9)
+      await this.#judgeSuspects()
       if (await this.elect('lastCleanupSessions', periodSec)) await this.cleanStaleSessions()
     }
   }
@@ -125,6 +153,7 @@ export class Sessions extends ClientCore {
         await this.run('change', () => putSession(this.sid, expire, null))
         return
       }
+      this.log.warn(`session ${this.sid} was ended by another client, as if this one were dead: its locks are lost`)
     }
     const { mountPoint, version, networkInterfaces } = this.config
     const info = describeSession({
@@ -136,9 +165,12 @@ export class Sessions extends ClientCore {
     await this.run('change', () => putSession(this.sid, expire, Buffer.from(JSON.stringify(info))))
   }
 
-  async #cleanSession(sid: number): Promise<void> {
-    for await (const { ino } of this.scan('sustained', { sid })) await this.releaseSustained(sid, ino)
-    await this.run('change', () => dropSession(sid))
+  /** False if its client turns out to live (`expire`, ops/session.ts). */
+  async #cleanSession(sid: number, expire?: number): Promise<boolean> {
+    for await (const { ino } of this.scan('sustained', { sid })) {
+      if ((await this.releaseSustained(sid, ino, expire)) === EBUSY) return false
+    }
+    return (await this.run('change', () => dropSession(sid, expire))) !== EBUSY
   }
 
   #beat(): void {

@@ -76,13 +76,15 @@ export class SharedVolume {
     options: {
       readonly config?: Partial<MetaConfig>
       readonly slow?: SlowOptions
+      /** its own, where it differs from the others' */
+      readonly clock?: TestClock
       readonly random?: () => number
     } = {},
   ): Promise<RemoteClient> {
     const engine = new SlowEngine(this.inner, options.slow)
     const meta = await MetaClient.open(engine, {
       config: { ...CONFIG, ...options.config },
-      clock: this.clock,
+      clock: options.clock ?? this.clock,
       log: silentLog,
       random: options.random ?? Math.random,
     })

@@ -7,7 +7,7 @@ import { ROOT_INO, TRASH_INO } from '../../../src/base/ino.ts'
 import { checkVolume } from '../../../src/meta/check.ts'
 import { QUOTA_DIR } from '../../../src/meta/facts.ts'
 import type { Cancel, Plock } from '../../../src/meta/meta.ts'
-import { DIRECTORY, FILE, ok, type RemoteClient, SharedVolume, sleep } from './harness.ts'
+import { DIRECTORY, FILE, ok, type RemoteClient, SharedVolume, sleep, TestClock } from './harness.ts'
 
 const O_RDWR = 2
 const [ONE, TWO, THREE] = ['00000000000000a1', '00000000000000a2', '00000000000000a3']
@@ -27,7 +27,7 @@ class Patience implements Cancel {
 
 async function pair(setting = {}): Promise<{ v: SharedVolume; a: RemoteClient; b: RemoteClient }> {
   const v = await SharedVolume.create(setting)
-  const config = { heartbeatMs: 12_000 }
+  const config = { heartbeatMs: 12_000, noBackgroundJobs: false }
   return { v, a: await v.client({ config }), b: await v.client({ config }) }
 }
 
@@ -39,6 +39,19 @@ function crash(v: SharedVolume, { meta, engine }: RemoteClient): void {
   meta.closeSession().catch(() => undefined) // stops its heartbeat
   v.clock.aheadMs += 61_000
 }
+
+const HEARTBEAT_MS = 12_000
+
+/** Heartbeats of these clients, one period after the other. */
+async function beats(v: SharedVolume, clients: readonly RemoteClient[], count: number): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    v.clock.aheadMs += HEARTBEAT_MS
+    for (const { meta } of clients) await meta.refresh()
+  }
+}
+
+/** What is left of a crashed client is found, watched, and ended. */
+const cleanedUp = (v: SharedVolume, clients: readonly RemoteClient[]): Promise<void> => beats(v, clients, 4)
 
 describe('locks of two clients', () => {
   for (const kind of ['flock', 'record lock'] as const) {
@@ -88,7 +101,7 @@ describe('locks of two clients', () => {
       const waiting = lock(b, ino, TWO, 'W', new Patience())
       await sleep(10)
       crash(v, a)
-      await b.meta.cleanStaleSessions()
+      await cleanedUp(v, [b])
       assert.equal(await waiting, undefined)
       await b.meta.closeSession()
     })
@@ -127,8 +140,7 @@ describe('sessions of two clients', () => {
     await ok(a.meta.unlink(v.caller(), ROOT_INO, 'f'))
     assert.equal((await ok(b.meta.getattr(ino))).nlink, 0)
     crash(v, a)
-    await b.meta.refresh()
-    await b.meta.cleanStaleSessions()
+    await cleanedUp(v, [b])
     assert.equal(await b.meta.getattr(ino), ENOENT)
     const sessions = (await b.engine.scan('sessions', {}, null, 10)).rows
     assert.deepEqual(
@@ -147,23 +159,88 @@ describe('sessions of two clients', () => {
       await ok(third.meta.unlink(v.caller(), ROOT_INO, name))
     }
     crash(v, third)
-    for (const { meta } of [a, b]) await meta.refresh()
-    await Promise.all([a.meta.cleanStaleSessions(), b.meta.cleanStaleSessions()])
+    for (let i = 0; i < 4; i++) {
+      v.clock.aheadMs += HEARTBEAT_MS
+      await Promise.all([a, b].map(({ meta }) => meta.refresh().then(() => meta.cleanStaleSessions())))
+    }
+    const { rows } = await b.engine.scan('sessions', {}, null, 10)
+    assert.deepEqual(rows.map(({ sid }) => sid).sort(), [a.meta.sid, b.meta.sid].sort())
     assert.deepEqual(await checkVolume(v.inner), [])
     await v.close().catch(() => undefined)
   })
 
   it('a session that others took for dead is written anew by its next heartbeat', async () => {
     const { v, a, b } = await pair()
-    v.clock.aheadMs += 61_000
-    await b.meta.refresh()
-    await b.meta.cleanStaleSessions()
+    await beats(v, [b], 10)
+    assert.equal((await b.engine.scan('sessions', {}, null, 10)).rows.length, 1)
     await a.meta.refresh()
     const { rows } = await b.engine.scan('sessions', {}, null, 10)
     const ours = rows.find(session => session.sid === a.meta.sid)
     assert.ok(ours !== undefined && ours.expire > v.clock.now().sec)
     assert.equal((JSON.parse(String(ours.info)) as { MountPoint: string }).MountPoint, '/nowhere')
     await v.close()
+  })
+
+  it('nobody is taken for dead because the database was away for longer than a session lasts', async () => {
+    const { v, a, b } = await pair()
+    const { ino } = await ok(a.meta.create(v.caller(), ROOT_INO, 'f', FILE, O_RDWR, true))
+    await a.meta.flock(ino, ONE, 'W', null)
+    await ok(a.meta.unlink(v.caller(), ROOT_INO, 'f'))
+    v.clock.aheadMs += 120_000
+    const late = await v.client({ config: { heartbeatMs: HEARTBEAT_MS, noBackgroundJobs: false } })
+    // a is the last to come back
+    for (const { meta } of [b, late]) await meta.refresh()
+    await beats(v, [b, late, a], 4)
+    assert.equal(await b.meta.flock(ino, TWO, 'W', null), EAGAIN)
+    assert.equal((await ok(a.meta.getattr(ino))).nlink, 0)
+    assert.equal((await b.engine.scan('sessions', {}, null, 10)).rows.length, 3)
+    await v.close()
+  })
+
+  it('nobody is taken for dead by a client whose clock is minutes ahead', async () => {
+    const v = await SharedVolume.create()
+    const config = { heartbeatMs: HEARTBEAT_MS, noBackgroundJobs: false }
+    const a = await v.client({ config })
+    const clock = new TestClock()
+    clock.aheadMs = 300_000
+    const ahead = await v.client({ config, clock })
+    for (let i = 0; i < 6; i++) {
+      clock.aheadMs += HEARTBEAT_MS
+      await beats(v, [a], 1)
+      await ahead.meta.refresh()
+    }
+    assert.equal((await a.engine.scan('sessions', {}, null, 10)).rows.length, 2)
+    await v.close()
+  })
+
+  it('a client that beats while it is being cleaned up after keeps what it has, at whatever request that happens', async () => {
+    let met = 0
+    for (let request = 1, isMore = true; isMore; request++) {
+      const { v, a, b } = await pair()
+      const { ino } = await ok(a.meta.create(v.caller(), ROOT_INO, 'f', FILE, O_RDWR, true))
+      await a.meta.flock(ino, ONE, 'W', null)
+      await ok(a.meta.unlink(v.caller(), ROOT_INO, 'f'))
+      v.clock.aheadMs += 61_000
+      await beats(v, [b], 2)
+      const held = async (): Promise<string> => {
+        const [locks] = await v.inner.gather([{ kind: 'flocks', ino }], 'look')
+        const kept = await v.inner.scan('sustained', { sid: a.meta.sid }, null, 10)
+        return `${(locks as readonly unknown[]).length} lock, ${kept.rows.length} file`
+      }
+      let before = ''
+      let requests = 0
+      b.engine.onRequest = async () => {
+        if (++requests !== request) return
+        before = await held()
+        await a.meta.refresh()
+      }
+      await beats(v, [b], 1)
+      isMore = requests >= request
+      assert.equal(await held(), isMore ? before : '0 lock, 0 file', `request ${request}`)
+      if (before === '1 lock, 1 file' || before === '1 lock, 0 file') met++
+      await v.close()
+    }
+    assert.ok(met > 10, 'it was alive again in time')
   })
 
   it('a job of a period is done by one client only', async () => {
@@ -181,18 +258,17 @@ describe('sessions of two clients', () => {
     Object.assign(b.engine, { sumsUsage: true })
     assert.equal(await b.meta.usageUncertainSince(), null)
     crash(v, a)
-    await b.meta.refresh()
-    await b.meta.cleanStaleSessions()
+    await cleanedUp(v, [b])
     const since = await b.meta.usageUncertainSince()
-    assert.ok(Math.abs(Date.parse(since!) / 1000 - v.clock.now().sec) <= 1)
+    assert.ok(Math.abs(Date.parse(since!) / 1000 - v.clock.now().sec) <= 2 * (HEARTBEAT_MS / 1000))
     await b.meta.closeSession()
   })
 
   it('where usage is exact nothing has to be recounted', async () => {
     const { v, a, b } = await pair()
     crash(v, a)
-    await b.meta.refresh()
-    await b.meta.cleanStaleSessions()
+    await cleanedUp(v, [b])
+    assert.equal((await b.engine.scan('sessions', {}, null, 10)).rows.length, 1)
     assert.equal(await b.meta.usageUncertainSince(), null)
     await b.meta.closeSession()
   })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { EROFS } from '../../../src/base/errno.ts'
+import { EBUSY, EROFS } from '../../../src/base/errno.ts'
 import { node } from '../../../src/meta/facts.ts'
 import { type Attr, TYPE_FIFO, TYPE_SYMLINK } from '../../../src/meta/model/attr.ts'
 import { dropSession, putSession, releaseSustained } from '../../../src/meta/ops/session.ts'
@@ -54,4 +54,19 @@ test('a session is written with its expiry, and dropped', () => {
   assert.deepEqual(decide(putSession(5, 60, info)).changes, [{ kind: 'putSession', sid: 5, expire: 60, info }])
   assert.deepEqual(decide(putSession(5, 60, null)).changes, [{ kind: 'putSession', sid: 5, expire: 60, info: null }])
   assert.deepEqual(decide(dropSession(5)).changes, [{ kind: 'delSession', sid: 5 }])
+})
+
+test('the session of another client is ended only while its record is what it was', () => {
+  const record = (expire: number): World => [
+    [
+      { kind: 'session', sid: 5 },
+      { expire, info: null },
+    ],
+  ]
+  const files = world(attrOf({ nlink: 0 }))
+  assert.equal(decide(releaseSustained(volume, 5, FILE, NOW, 60), [...files, ...record(72)]).errno, EBUSY)
+  assert.equal(decide(dropSession(5, 60), record(72)).errno, EBUSY)
+  assert.equal(decide(releaseSustained(volume, 5, FILE, NOW, 60), [...files, ...record(60)]).changes.length, 6)
+  assert.equal(decide(dropSession(5, 60), record(60)).changes.length, 1)
+  assert.equal(decide(dropSession(5, 60), [[{ kind: 'session', sid: 5 }, null]]).changes.length, 1)
 })
