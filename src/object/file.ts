@@ -22,11 +22,13 @@ export class FileStore implements ObjectStore {
   readonly limits = { rangeReads: true, maxListPage: 10_000 }
   /** ends with a slash */
   readonly #root: string
+  readonly #siblings: readonly string[]
   readonly #durable: DurableFiles
 
-  /** `root` is an absolute directory; a missing final slash is added. */
-  constructor(root: string) {
+  /** `root` is an absolute directory; a missing final slash is added. `siblings`: the roots of all shards, this one among them. */
+  constructor(root: string, siblings: readonly string[] = []) {
     this.#root = root.endsWith('/') ? root : `${root}/`
+    this.#siblings = siblings
     this.#durable = new DurableFiles(this.#root)
     this.description = `file://${this.#root}`
   }
@@ -128,10 +130,29 @@ export class FileStore implements ObjectStore {
   }
 
   /** Makes what is missing below the root, never the root itself: where that is away for a while (moved, not mounted), a new
-   *  one would take objects that nobody finds when the old one is back. */
+   *  one would take objects that nobody finds when the old one is back. Except a shard: JuiceFS makes its directory only when the
+   *  first object comes to it. */
   async #makeBelowRoot(path: string): Promise<void> {
-    if (`${path}/` === this.#root) await call<fs.Stats>(done => fs.stat(path, done))
-    else await makeDirectory(path, above => this.#makeBelowRoot(above))
+    if (`${path}/` !== this.#root) await makeDirectory(path, above => this.#makeBelowRoot(above))
+    else if (await this.#isWhereSiblingsLie(path)) await makePath(path)
+    else await call<fs.Stats>(done => fs.stat(path, done))
+  }
+
+  /** Would it be on the disk on which other shards are? Then no disk of its own is missing. */
+  async #isWhereSiblingsLie(path: string): Promise<boolean> {
+    const deviceOf = (at: string): Promise<number | null> =>
+      call<fs.Stats>(done => fs.stat(at, done)).then(
+        ({ dev }) => dev,
+        () => null,
+      )
+    let above = path
+    let device: number | null = null
+    while (device === null && above !== '/') {
+      above = dirname(above)
+      device = await deviceOf(above)
+    }
+    for (const sibling of this.#siblings) if (device !== null && (await deviceOf(sibling)) === device) return true
+    return false
   }
 }
 

@@ -65,18 +65,19 @@ async function openBuckets(setting: StorageSetting): Promise<ObjectStore> {
   const { bucket, shards = 0 } = setting
   if (shards <= 1) return openBackend(setting)
   const stores: ObjectStore[] = []
-  for (const each of shardBuckets(bucket, shards)) stores.push(await openBackend({ ...setting, bucket: each }))
+  const buckets = shardBuckets(bucket, shards)
+  for (const each of buckets) stores.push(await openBackend({ ...setting, bucket: each }, buckets))
   return withShards(stores, bucket)
 }
 
-/** One bucket, as it is. */
-async function openBackend(setting: StorageSetting): Promise<ObjectStore> {
+/** One bucket, as it is; `shards`: the names of all. */
+async function openBackend(setting: StorageSetting, shards: readonly string[] = []): Promise<ObjectStore> {
   const { bucket } = setting
   const kind = setting.storage.toLowerCase()
   switch (kind) {
     case 'file': {
       const { FileStore } = await import('./file.ts')
-      return new FileStore(bucket)
+      return new FileStore(bucket, shards)
     }
     case 'mem': {
       const { MemStore } = await import('./mem.ts')

@@ -9,6 +9,7 @@ import { FileStore } from '../../src/object/file.ts'
 import { MemStore } from '../../src/object/mem.ts'
 import { openStore } from '../../src/object/open.ts'
 import { testStorage } from '../../src/object/storage-test.ts'
+import type { ObjectStore } from '../../src/object/store.ts'
 
 let dir: string
 before(async () => {
@@ -59,6 +60,36 @@ describe('files as objects', () => {
     await store.put('vol/chunks/0/0/2_0_1', Buffer.from('y'))
     await store.sync(['vol/chunks/0/0/1_0_1', 'vol/chunks/0/0/2_0_1', 'vol/chunks/0/0/3_0_1'])
     assert.equal((await store.get('vol/chunks/0/0/1_0_1')).toString(), 'x')
+  })
+
+  it('a shard that no object has come to yet is made where the others lie, on their disk only', async () => {
+    const open = (bucket: string): Promise<ObjectStore> =>
+      openStore({ storage: 'file', bucket, name: 'vol', shards: 3 })
+    await fs.mkdir(join(dir, 'shard1'))
+    const store = await open(join(dir, 'shard%d'))
+    for (let i = 0; i < 20; i++) await store.put(`chunks/0/0/${i}_0_1`, Buffer.from('x'))
+    assert.equal((await store.list('', '', 100)).length, 20)
+    await store.sync?.(['chunks/0/0/1_0_1'])
+    for (const shard of ['shard0', 'shard2']) assert.ok((await fs.readdir(join(dir, shard, 'vol'))).length > 0)
+
+    // Another disk holds the one that is there: those that are missing may be on disks that are not mounted.
+    const elsewhere = await fs.mkdtemp('/dev/shm/shards-')
+    try {
+      await fs.symlink(elsewhere, join(dir, 'disk1'))
+      const apart = await open(join(dir, 'disk%d'))
+      const puts = Array.from({ length: 20 }, (_, i) => apart.put(`chunks/0/0/${i}_0_1`, Buffer.from('x')))
+      const outcomes = await Promise.allSettled(puts)
+      assert.ok(
+        outcomes.some(({ status }) => status === 'rejected') && outcomes.some(({ status }) => status === 'fulfilled'),
+      )
+      await assert.rejects(fs.stat(join(dir, 'disk0')), { code: 'ENOENT' })
+    } finally {
+      await fs.rm(elsewhere, { recursive: true })
+    }
+
+    // None is there: nothing tells that it ever was.
+    const away = await open(join(dir, 'away%d'))
+    await assert.rejects(away.put('chunks/0/0/1_0_1', Buffer.from('x')), Fault)
   })
 
   it('a put that fails leaves no temporary file and the old object', async () => {
