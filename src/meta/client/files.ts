@@ -34,7 +34,6 @@ const EXACT_ATTEMPTS = 2
 interface Step {
   readonly attr: Attr
   readonly before: Attr
-  readonly changed?: boolean
   readonly zeroedFrom?: number
 }
 
@@ -275,7 +274,7 @@ export class Files extends Names {
   ): Maybe<Attr | Errno> {
     return chain(first, result => {
       if (isErrno(result)) return result
-      if (result.changed !== false) this.openFiles.wrote(ino, result.before.mtime, result.attr)
+      this.openFiles.wrote(ino, result.before.mtime, result.attr)
       const { zeroedFrom } = result
       if (zeroedFrom === undefined) return result.attr
       return new Promise(resolve => setImmediate(resolve)).then(() => this.#stepped(ino, next(zeroedFrom), next))

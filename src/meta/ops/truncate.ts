@@ -16,14 +16,14 @@ export interface Resized {
   readonly attr: Attr
   /** the node as it was just before */
   readonly before: Attr
-  readonly changed: boolean
   /** Only this step was made: bytes from here on are gone, or are zeros. Run it again with this number. */
   readonly zeroedFrom?: number
 }
 
 /** Sets a file's length. `viaHandle`: it is open for writing here, so neither the mode nor the trash is asked.
  *  EINVAL, EFBIG, EROFS, ENOENT, EPERM (no regular file, immutable, append-only, in the trash), EACCES, EDQUOT, ENOSPC.
- *  The same length changes nothing. Two gathers, the second for the chunks between the two ends.
+ *  The same length sets the times only, as Linux does: `: > stamp` is how a build touches an empty file. (JuiceFS leaves them.) Two
+ *  gathers, the second for the chunks between the two ends.
  *
  *  Where more than CHUNKS_AT_ONCE stored chunks lie between the ends, it is done in steps from the back, each a state that the
  *  file may be left in: a shrinking file gets shorter and shorter; before a growing one gets its length, what lies behind its
@@ -44,7 +44,10 @@ export function* truncate(
   if (before.type !== TYPE_FILE || isProtected(before)) return EPERM
   if (!viaHandle && livesInTrash(before.parent)) return EPERM
   if (!viaHandle && !(yield* mayAccessNode(before, caller, MAY_WRITE))) return EACCES
-  if (length === before.length) return done({ attr: before, before, changed: false })
+  if (length === before.length) {
+    const attr: Attr = { ...before, mtime: caller.now, ctime: caller.now }
+    return done({ attr, before }, [{ kind: 'putNode', ino, attr }])
+  }
   const grows = length > before.length
   const whole = yield* chargeLength(volume, ino, before, length)
   if (isErrno(whole)) return whole
@@ -58,7 +61,7 @@ export function* truncate(
   if (isStep && grows) {
     // The record as it was: nobody may have extended the file meanwhile into what is zeroed here.
     const unchanged: Change = { kind: 'putNode', ino, attr: before }
-    return done({ attr: before, before, changed: true, zeroedFrom: edge }, [unchanged, ...behind.map(zeroChunk(ino))])
+    return done({ attr: before, before, zeroedFrom: edge }, [unchanged, ...behind.map(zeroChunk(ino))])
   }
   const target = isStep ? edge : length
   const charges = isStep ? yield* chargeLength(volume, ino, before, target) : whole
@@ -68,7 +71,7 @@ export function* truncate(
     ({ index, pos, len }): Change => ({ kind: 'appendSlices', ino, index, records: zeroRecord(pos, len) }),
   )
   const attr: Attr = { ...before, length: target, mtime: caller.now, ctime: caller.now }
-  const value = { attr, before, changed: true, ...(isStep ? { zeroedFrom: edge } : {}) }
+  const value = { attr, before, ...(isStep ? { zeroedFrom: edge } : {}) }
   return done(value, [{ kind: 'putNode', ino, attr }, ...zeros, ...charges])
 }
 

@@ -165,10 +165,15 @@ test('growth is charged to the quotas above, to user and group, and refused by a
   assert.equal(decide(truncate(full, owner, FILE, 4096, false), world).errno, 0, 'no more space')
 })
 
-test('the same length changes nothing at all', () => {
+test('the same length changes the times and nothing else', () => {
   const same = truncated(100, 100)
-  assert.deepEqual(same.changes, [])
-  assert.equal(same.value.changed, false)
+  assert.deepEqual(
+    same.changes.map(change => change.kind),
+    ['putNode'],
+  )
+  const { before, attr } = same.value
+  assert.notDeepEqual(attr.mtime, before.mtime)
+  assert.deepEqual({ ...attr, mtime: before.mtime, ctime: before.ctime }, before)
 })
 
 test('refusals win in this order: EINVAL, EFBIG, EROFS, ENOENT, EPERM, EACCES', () => {
