@@ -164,12 +164,13 @@ export async function startMount(
 
     log.info(`Mounting volume ${format.Name} at "${settings.mountPoint}" ...`)
     const { fuse } = settings
+    const defaultPermissions = !config.checkPermissions && config.allSquash === null
     const transport = await mountFuse({
       mountPoint: settings.mountPoint,
       source: fuse.source ?? `${fuse.sourcePrefix}${format.Name}`,
       options: fuse.options,
       allowOther: fuse.allowOther,
-      defaultPermissions: !config.checkPermissions && config.allSquash === null,
+      defaultPermissions,
       maxWrite: config.maxFuseIo,
       log,
     })
@@ -181,6 +182,7 @@ export async function startMount(
       maxWrite: config.maxFuseIo,
       acl: config.acl,
       writebackCache: fuse.writebackCache,
+      kernelKeepsTimes: defaultPermissions && config.rootSquash === null,
       asyncDio: fuse.asyncDio,
       log,
       onRequest: (name, micros, errno, bytes) => {

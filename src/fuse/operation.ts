@@ -20,6 +20,8 @@ export interface Bench {
   readonly out: ReplyArea
   /** null: not negotiated */
   readonly privileges: PrivilegeKeeper | null
+  /** Times that the kernel sends are its own, whoever's request brings them (FuseServerOptions.kernelKeepsTimes). */
+  readonly kernelKeepsTimes: boolean
   takeDirentMemory(bytes: number): DirentMemory
   /** Answers a request whose value is certain, before `ask` has returned it: what is left of the work then holds up nobody. */
   answerNow(call: Call, value: unknown): void

@@ -81,8 +81,8 @@ export class PrivilegeKeeper {
   }
 }
 
-/** The writer need not own the file; the kernel takes the bits away on nobody's behalf. */
-const asRoot = (ctx: Context): Context => ({
+/** For what the kernel does on nobody's behalf: whoever writes need not own the file that loses its bits. */
+export const asRoot = (ctx: Context): Context => ({
   uid: 0,
   gid: 0,
   pid: ctx.pid,

@@ -45,6 +45,9 @@ export interface FuseServerOptions {
   /** the volume has POSIX ACLs: the kernel checks them, and leaves the umask to us */
   readonly acl: boolean
   readonly writebackCache: boolean
+  /** With the write-back cache the kernel keeps mtime itself and sends it when somebody, not always the owner, closes the file; a
+   *  touch to "now" comes as a time too. True where it has checked that they may (default_permissions, nobody squashed). */
+  readonly kernelKeepsTimes?: boolean
   readonly asyncDio: boolean
   readonly posixLocks?: boolean
   readonly flockLocks?: boolean
@@ -74,6 +77,7 @@ export class FuseServer {
   readonly #notifier: KernelNotifier
   readonly #inFlight: InFlight
   readonly #isTimed: boolean
+  readonly #keepsTimes: boolean
   readonly #unknownOpcodes = new Set<number>()
   readonly #direntMemories: DirentMemory[] = []
   readonly #started: Promise<void>
@@ -90,6 +94,7 @@ export class FuseServer {
     this.#onRequest = options.onRequest
     this.#trace = options.accessLog ? new AccessTrace(options.accessLog) : null
     this.#isTimed = options.onRequest !== undefined || options.accessLog !== undefined
+    this.#keepsTimes = options.writebackCache && options.kernelKeepsTimes === true
     this.#init = {
       maxWrite: options.maxWrite,
       maxBackground: options.maxBackground ?? MAX_BACKGROUND,
@@ -139,6 +144,7 @@ export class FuseServer {
       entries: new EntryEncoder(this.#fs.timeouts),
       out: this.#transport.out,
       privileges,
+      kernelKeepsTimes: this.#keepsTimes,
       takeDirentMemory: bytes => this.#takeDirentMemory(bytes),
       answerNow: (call, value) => {
         const operation = OPERATIONS[call.opcode]

@@ -8,6 +8,7 @@ import type { Call } from './call.ts'
 import * as K from './constants.ts'
 import { DirentPage, putStatfs } from './encode.ts'
 import { type Bench, type Encoded, entryOut, OperationTable, openOut, PAYLOAD } from './operation.ts'
+import { asRoot } from './privileges.ts'
 import type { FuseRequest } from './wire.ts'
 
 export const treeOperations = new OperationTable()
@@ -121,9 +122,11 @@ treeOperations.add(
     if (valid & K.FATTR_MTIME_NOW) set.mtime = 'now'
     else if (valid & K.FATTR_MTIME) set.mtime = { sec: r.signed(10), nsec: r.word(15) }
     const { fs, privileges } = bench
-    if (!privileges) return fs.setattr(call, call.ino, set, fh)
+    const isTimesOnly = (valid & (K.FATTR_MODE | K.FATTR_UID | K.FATTR_GID)) === 0
+    const caller = bench.kernelKeepsTimes && isTimesOnly ? asRoot(call) : call
+    if (!privileges) return fs.setattr(caller, call.ino, set, fh)
     privileges.forgetAll()
-    const changed = fs.setattr(call, call.ino, set, fh)
+    const changed = fs.setattr(caller, call.ino, set, fh)
     if (!(valid & (K.FATTR_KILL_SUIDGID | K.FATTR_UID | K.FATTR_GID))) return changed
     return chain(changed, attr =>
       isErrno(attr) ? attr : privileges.afterChange(call, call.ino, attr, (valid & K.FATTR_KILL_SUIDGID) !== 0),

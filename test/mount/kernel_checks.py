@@ -176,6 +176,13 @@ def open_with_truncation_empties_the_file(d):
     assert os.stat(d + '/f').st_size == 0 and read(d + '/f') == b''
 
 
+def open_with_truncation_touches_an_empty_file(d):
+    write(d + '/stamp', b'')
+    os.utime(d + '/stamp', (1, 1))
+    os.close(os.open(d + '/stamp', os.O_WRONLY | os.O_TRUNC))
+    assert time.time() - os.stat(d + '/stamp').st_mtime < 60
+
+
 def bsd_locks_exclude_and_wait(d):
     write(d + '/f', b'')
     first, second = os.open(d + '/f', os.O_RDWR), os.open(d + '/f', os.O_RDWR)
@@ -323,6 +330,28 @@ def suid_goes_when_others_write(d):
         os._exit(0)
     os.wait()
     assert os.stat(d + '/f').st_mode & 0o7777 == 0o777, oct(os.stat(d + '/f').st_mode)
+
+
+def whoever_may_write_may_write_and_touch_what_is_not_his(d):
+    write(d + '/f', b'mine')
+    os.chmod(d + '/f', 0o666)
+    os.chmod(d, 0o777)
+    code = '''
+import os, sys
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+fd = os.open(sys.argv[1], os.O_RDWR)
+os.write(fd, b'yours')
+os.close(fd)
+os.utime(sys.argv[1])
+os.truncate(sys.argv[1], 3)
+os.close(os.open(sys.argv[1], os.O_WRONLY | os.O_TRUNC))
+try: os.utime(sys.argv[1], (1, 1))
+except PermissionError: sys.exit(0)
+sys.exit(9)
+'''
+    ended = subprocess.run([sys.executable, '-c', code, d + '/f'], stderr=subprocess.PIPE)
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert os.stat(d + '/f').st_size == 0 and os.stat(d + '/f').st_uid == 0
 
 
 def reads_see_what_another_handle_wrote(d):
