@@ -7,10 +7,11 @@
 import type { Name } from '../base/bytes.ts'
 import type { Errno } from '../base/errno.ts'
 import { causeText, Fault } from '../base/fault.ts'
-import { type Ino, ROOT_INO } from '../base/ino.ts'
-import { chain, type Maybe } from '../base/maybe.ts'
+import { type Ino, inoToString, ROOT_INO } from '../base/ino.ts'
+import { chain, isPromise, type Maybe } from '../base/maybe.ts'
 import type { ClientOptions } from './client/core.ts'
 import { Files } from './client/files.ts'
+import { OwedUnlocks } from './client/owed-unlocks.ts'
 import type { Engine } from './engine.ts'
 import { ancestors as ancestorsOf, QUOTA_DIR } from './facts.ts'
 import { LockWaits } from './lock-waits.ts'
@@ -21,6 +22,7 @@ import { pathsOf, summarizeTree, type TreeTotals } from './tree.ts'
 
 export class MetaClient extends Files implements Meta {
   readonly #locks = new LockWaits()
+  readonly #owed = new OwedUnlocks()
 
   /** Loads the setting. Fault when the database holds no volume. */
   static async open(engine: Engine, options: ClientOptions): Promise<MetaClient> {
@@ -34,26 +36,28 @@ export class MetaClient extends Files implements Meta {
   // ── locks ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   flock(ino: Ino, owner: LockOwner, type: 'R' | 'W' | 'U', wait: Cancel | null): Maybe<undefined | Errno> {
+    const key = `flock ${ino} ${owner}`
+    if (this.#owed.has(key)) return this.#owed.settle(key).then(() => this.flock(ino, owner, type, wait))
     const attempt = (kind: 'R' | 'W' | 'U') => this.run('change', () => flock(ino, this.sid, owner, kind), ino)
-    const undo = () =>
-      void Promise.resolve(attempt('U')).catch(error => this.log.warn(`unlock of inode ${ino}: ${causeText(error)}`))
+    const unlock = () => this.#unlocking(key, 'flock', ino, () => attempt('U'))
+    if (type === 'U') return unlock()
     const result = this.#locks.acquire(
-      { space: 'flock', ino, fair: true, attempt: () => attempt(type), undo },
-      type === 'U' ? null : wait,
+      { space: 'flock', ino, fair: true, attempt: () => attempt(type), undo: () => settled(unlock) },
+      wait,
     )
     // A downgrade, too, may let somebody in.
     return type === 'W' ? result : chain(result, got => this.#released('flock', ino, got))
   }
 
   setPlock(ino: Ino, owner: LockOwner, lock: Plock, wait: Cancel | null): Maybe<undefined | Errno> {
+    const key = `plock ${ino} ${owner}`
+    if (this.#owed.has(key)) return this.#owed.settle(key).then(() => this.setPlock(ino, owner, lock, wait))
     const attempt = (wanted: Plock) => this.run('change', () => setPlock(ino, this.sid, owner, wanted), ino)
-    const undo = () =>
-      void Promise.resolve(attempt({ ...lock, type: 'U' })).catch(error =>
-        this.log.warn(`unlock of inode ${ino}: ${causeText(error)}`),
-      )
+    const unlock = () => this.#unlocking(key, 'plock', ino, () => attempt({ ...lock, type: 'U' }))
+    if (lock.type === 'U') return unlock()
     const result = this.#locks.acquire(
-      { space: 'plock', ino, fair: false, attempt: () => attempt(lock), undo },
-      lock.type === 'U' ? null : wait,
+      { space: 'plock', ino, fair: false, attempt: () => attempt(lock), undo: () => settled(unlock) },
+      wait,
     )
     return lock.type === 'W' ? result : chain(result, got => this.#released('plock', ino, got))
   }
@@ -120,9 +124,46 @@ export class MetaClient extends Files implements Meta {
     return summarizeTree(this, ino)
   }
 
+  /** One heartbeat, and what is owed. */
+  override async refresh(): Promise<void> {
+    await super.refresh()
+    await this.#owed.settleAll()
+  }
+
+  /** Gives up a lock, later if it cannot be done now. */
+  #unlocking(
+    key: string,
+    space: 'flock' | 'plock',
+    ino: Ino,
+    unlock: () => Maybe<undefined | Errno>,
+  ): Maybe<undefined | Errno> {
+    const unlockAndWake = () => chain(unlock(), got => this.#released(space, ino, got))
+    const owe = (error: unknown): never => {
+      this.log.warn(`unlock inode ${inoToString(ino)}, will try again: ${causeText(error)}`)
+      this.#owed.owe(key, unlockAndWake)
+      throw error
+    }
+    try {
+      const result = unlockAndWake()
+      return isPromise(result) ? result.catch(owe) : result
+    } catch (error) {
+      return owe(error)
+    }
+  }
+
   #released(space: 'flock' | 'plock', ino: Ino, result: undefined | Errno): undefined | Errno {
     if (result === undefined) this.#locks.released(space, ino)
     return result
+  }
+}
+
+/** Runs what nobody waits for; who fails has said so. */
+function settled(action: () => Maybe<unknown>): void {
+  try {
+    const result = action()
+    if (isPromise(result)) result.catch(() => undefined)
+  } catch {
+    // the same
   }
 }
 

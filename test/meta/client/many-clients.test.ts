@@ -94,6 +94,30 @@ describe('locks of two clients', () => {
       await v.close()
     })
 
+    it(`${kind}: an unlock that the database did not hear of is made up for, and not against a later lock`, async () => {
+      const { v, a, b } = await pair()
+      const { ino } = await ok(a.meta.make(v.caller(), ROOT_INO, 'f', FILE))
+      const isAway = () => {
+        throw new Error('no database')
+      }
+      for (const locksAgain of [false, true]) {
+        assert.equal(await lock(a, ino, ONE, 'W', null), undefined)
+        a.engine.onRequest = isAway
+        await assert.rejects(Promise.resolve(lock(a, ino, ONE, 'U', null)))
+        await assert.rejects(a.meta.refresh())
+        a.engine.onRequest = () => undefined
+        assert.equal(await lock(b, ino, TWO, 'W', null), EAGAIN)
+        if (locksAgain) assert.equal(await lock(a, ino, ONE, 'R', null), undefined)
+        await a.meta.refresh()
+        assert.equal(await lock(b, ino, TWO, 'W', null), locksAgain ? EAGAIN : undefined)
+        await lock(b, ino, TWO, 'U', null)
+        assert.equal(await lock(b, ino, TWO, 'R', null), undefined)
+        await lock(b, ino, TWO, 'U', null)
+        await lock(a, ino, ONE, 'U', null)
+      }
+      await v.close()
+    })
+
     it(`${kind}: the locks of a client that crashed go with its session`, async () => {
       const { v, a, b } = await pair()
       const { ino } = await ok(a.meta.make(v.caller(), ROOT_INO, 'f', FILE))
