@@ -2,7 +2,7 @@
 
 import type { Name } from '../base/bytes.ts'
 import { EACCES, ENODATA, ENOENT, ENOSYS, EPERM, type Errno, isErrno } from '../base/errno.ts'
-import type { Ino } from '../base/ino.ts'
+import { type Ino, TRASH_INO } from '../base/ino.ts'
 import { chain, type Maybe } from '../base/maybe.ts'
 import type { Attr } from '../meta/model/attr.ts'
 import type { Caller } from '../meta/model/caller.ts'
@@ -71,7 +71,9 @@ export abstract class Attributes extends Names {
   }
 
   getxattr(ctx: Context, ino: Ino, name: Name): Maybe<Buffer | Errno> {
-    return isVirtual(ino) ? ENODATA : this.#xattrs.get(this.caller(ctx), this.real(ino), name)
+    if (isVirtual(ino)) return ENODATA
+    const node = this.real(ino)
+    return orWithoutTrash(node, this.#xattrs.get(this.caller(ctx), node, name), ENODATA)
   }
 
   setxattr(ctx: Context, ino: Ino, name: Name, value: Buffer, flags: number): Maybe<undefined | Errno> {
@@ -81,7 +83,9 @@ export abstract class Attributes extends Names {
   }
 
   listxattr(ctx: Context, ino: Ino): Maybe<readonly Name[] | Errno> {
-    return isVirtual(ino) ? ENODATA : this.#xattrs.list(this.caller(ctx), this.real(ino))
+    if (isVirtual(ino)) return ENODATA
+    const node = this.real(ino)
+    return orWithoutTrash<readonly Name[]>(node, this.#xattrs.list(this.caller(ctx), node), [])
   }
 
   removexattr(ctx: Context, ino: Ino, name: Name): Maybe<undefined | Errno> {
@@ -104,3 +108,8 @@ export abstract class Attributes extends Names {
     })
   }
 }
+
+/** A volume formatted without a trash has no node for it: it looks like an empty directory (spec meta-model section 18), with
+ *  nothing attached. `ls -l` asks. */
+const orWithoutTrash = <T>(ino: Ino, asked: Maybe<T | Errno>, nothing: T | Errno): Maybe<T | Errno> =>
+  ino === TRASH_INO ? chain(asked, found => (found === ENOENT ? nothing : found)) : asked

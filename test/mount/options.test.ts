@@ -348,6 +348,12 @@ describe('a volume with ACLs', { skip: mountSkip || (!has('setfacl') && 'no setf
   after(() => volume.remove())
   const acl = (name: string): string[] => shell(`getfacl -cEn ${name}`, volume.mountPoint).trim().split('\n')
 
+  it('that never had a trash shows an empty one, and ls has nothing to complain about', () => {
+    assert.match(shell('ls -la', volume.mountPoint), /^dr-xr-xr-x .* \.trash$/m)
+    const asked = 'ls -la > /dev/null && ls -A .trash && getfattr -d -m - .trash && getfacl -c .trash | head -1'
+    assert.equal(shell(asked, volume.mountPoint), 'user::r-x\n')
+  })
+
   it('gives the default list of a directory to what is made in it, and honours it', () => {
     const { mountPoint } = volume
     shell('umask 077; mkdir d; setfacl -m u:54321:rwx,d:u:54321:rwx,d:g:54322:rx d; : > d/f; mkdir d/e', mountPoint)
