@@ -229,3 +229,34 @@ export async function contradictions(place: Place, engine: Engine): Promise<stri
   }
   return wrong
 }
+
+/** What one client does, and how another takes it back, or goes on with it, before the first was answered. */
+export const TAKEN_BACK: Readonly<
+  Record<string, { readonly run: Doing; readonly back: Doing; readonly isKnown?: boolean }>
+> = {
+  'a rename': {
+    run: p => p.meta.rename(p.caller, p.at('f'), p.at('new'), 0),
+    back: p => p.meta.rename(p.caller, p.at('new'), p.at('f'), 0),
+  },
+  'an exchange': {
+    run: p => p.meta.rename(p.caller, p.at('f'), p.at('d'), 2),
+    back: p => p.meta.rename(p.caller, p.at('f'), p.at('d'), 2),
+  },
+  'a link': {
+    run: p => p.meta.link(p.caller, p.ino('f'), p.dir, 'new'),
+    back: p => p.meta.unlink(p.caller, p.dir, 'new'),
+  },
+  'the removal of one of two names': {
+    run: p => p.meta.unlink(p.caller, p.dir, 'b'),
+    back: p => p.meta.link(p.caller, p.ino('a'), p.dir, 'b'),
+  },
+  'a file that was made, and that another has moved and changed': {
+    run: p => p.meta.make(p.caller, p.dir, 'new', FILE),
+    back: async p => {
+      const { ino } = await surely(p.meta.lookup(p.caller, p.dir, 'new'))
+      await surely(p.meta.rename(p.caller, p.at('new'), p.at('moved'), 0))
+      await surely(p.meta.setattr(p.caller, ino, { mode: 0o600 }))
+    },
+    isKnown: true,
+  },
+}

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { SystemClock } from '../../src/base/clock.ts'
 import { EIO, isErrno } from '../../src/base/errno.ts'
 import { Fault } from '../../src/base/fault.ts'
@@ -20,7 +21,7 @@ import { projectRoot } from '../mount/harness.ts'
 import { type EngineServer, isAboutUsage, serverEngines } from '../servers/engines.ts'
 import { type Fate, TcpProxy } from '../servers/proxy.ts'
 import { clientConfig, formatVolume } from '../servers/volumes.ts'
-import { contradictions, DEEDS, Place, storedOf } from './deeds.ts'
+import { contradictions, DEEDS, Place, storedOf, TAKEN_BACK } from './deeds.ts'
 
 /** where the connection breaks: on a piece's way to the server, behind it, on the way back */
 const BREAKS: readonly (readonly [words: string, where: 'onRequest' | 'onReply', fate: Fate])[] = [
@@ -32,6 +33,7 @@ const BREAKS: readonly (readonly [words: string, where: 'onRequest' | 'onReply',
 const MAX_STEPS = 12
 /** of an operation whose connection breaks once */
 const PATIENT_MS = 5000
+const FILE = { type: 1, mode: 0o644, umask: 0, rdev: 0, target: '' }
 const clock = new SystemClock()
 const now = () => clock.now()
 
@@ -86,7 +88,7 @@ for (const { name, skip, start, open } of kinds) {
       direct = await join(address())
       client = await join(address(proxy.port))
       // The first ranges of ids are there.
-      await client.make(systemCaller(now()), ROOT_INO, 'first', { type: 1, mode: 0, umask: 0, rdev: 0, target: '' })
+      await client.make(systemCaller(now()), ROOT_INO, 'first', FILE)
       await client.newSliceId()
     })
     after(async () => {
@@ -100,7 +102,7 @@ for (const { name, skip, start, open } of kinds) {
     })
 
     /** A furnished directory of its own, made by the one and told to the other. */
-    async function place(deed: (typeof DEEDS)[string]): Promise<Place> {
+    async function place(deed: Partial<(typeof DEEDS)[string]> = {}): Promise<Place> {
       const what = { type: 2, mode: 0o755, umask: 0, rdev: 0, target: '' }
       const made = await direct.make(systemCaller(now()), ROOT_INO, `place${count++}`, what)
       assert.ok(!isErrno(made))
@@ -149,6 +151,47 @@ for (const { name, skip, start, open } of kinds) {
       })
     }
 
+    for (const [what, { run, back, isKnown = false }] of Object.entries(TAKEN_BACK)) {
+      it(`is no reason to do again what another client has changed since: ${what}`, async () => {
+        for (let step = 0; ; step++) {
+          assert.ok(step < MAX_STEPS, `${step} steps`)
+          const here = await place()
+          // Every connection is there again.
+          await client.make(systemCaller(now()), here.dir, 'warm', FILE)
+          const was = await storedOf(direct.engine, here)
+          // Nobody comes through any more as soon as the answer of this step is lost.
+          const isBroken = breakAt(proxy, 'onReply', 'cut', step, () => {
+            proxy.isDown = true
+            proxy.cut()
+          })
+          const result = Promise.resolve()
+            .then(() => run(here))
+            .then(said, (error: unknown) => error)
+          let isTold = false
+          void result.then(() => {
+            isTold = true
+          })
+          while (!isBroken() && !isTold) await sleep(1)
+          assert.ok(isBroken(), `step ${step} is none`)
+          if ((await storedOf(direct.engine, here)) === was) {
+            proxy.heal()
+            await result
+            continue // it was an answer to a question
+          }
+          const there = new Place(direct, here.dir, now)
+          there.inos.push(...here.inos)
+          assert.equal(said(await back(there)), 'done')
+          const left = await storedOf(direct.engine, here)
+          proxy.heal()
+          const told = await result
+          assert.equal(await storedOf(direct.engine, here), left, `was told ${String(told)}`)
+          if (isKnown) assert.equal(told, 'done')
+          else assert.ok(told instanceof Fault && told.errno === EIO, String(told))
+          break
+        }
+      })
+    }
+
     it('tells EIO only where SEMANTICS.md says so, and leaves records that agree', async t => {
       t.diagnostic(`EIO: ${[...unknown].join(', ') || 'never'}`)
       assert.deepEqual(
@@ -168,12 +211,19 @@ for (const { name, skip, start, open } of kinds) {
 const said = (result: unknown): string => (isErrno(result) ? `errno ${result}` : 'done')
 
 /** Breaks the connection at the piece of this number, once; answers whether that happened. */
-function breakAt(proxy: TcpProxy, where: 'onRequest' | 'onReply', fate: Fate, step: number): () => boolean {
+function breakAt(
+  proxy: TcpProxy,
+  where: 'onRequest' | 'onReply',
+  fate: Fate,
+  step: number,
+  then: () => void = () => undefined,
+): () => boolean {
   let pieces = 0
   let isBroken = false
   proxy[where] = () => {
     if (isBroken || pieces++ !== step) return 'pass'
     isBroken = true
+    then()
     return fate
   }
   return () => isBroken

@@ -2,7 +2,9 @@
  *  can change any more by the connection that broke (its engine sees to that), what the commit would have made is looked for:
  *  ids that are nobody else's.
  *
- *  Found: it is done. The old still there: it is not. Neither: nobody knows, and the caller hears a fault. */
+ *  Found: it is done. The old still there: it is not. Neither: nobody knows, and the caller hears a fault. A name can come
+ *  back to what it was (another client undid a rename), a node cannot, since its ctime goes on: a node that is neither says
+ *  that nobody knows, whatever the names say. */
 
 import type { Ino } from '../../../base/ino.ts'
 import type { Guard } from '../../engine.ts'
@@ -18,6 +20,8 @@ export type Fate = 'done' | 'undone' | 'unknown'
 interface Evidence {
   readonly read: Read
   tell(now: Fact): Fate
+  /** What it was it will never be again: that it is neither that nor what was wished outweighs what names say. */
+  readonly isUnique?: boolean
 }
 
 /** What to read to know the fate of these changes; empty where nothing would show it. */
@@ -28,7 +32,9 @@ export function evidenceOf(guards: readonly Guard[], changes: readonly Change[])
 /** The changes were made all together or not at all, so one that can be told tells of all. */
 export function fateOf(found: readonly Evidence[], facts: readonly Fact[]): Fate {
   const fates = found.map((each, i) => each.tell(facts[i] as Fact))
-  return fates.find(fate => fate === 'done') ?? fates.find(fate => fate === 'undone') ?? 'unknown'
+  if (fates.includes('done')) return 'done'
+  if (found.some((each, i) => each.isUnique === true && fates[i] === 'unknown')) return 'unknown'
+  return fates.includes('undone') ? 'undone' : 'unknown'
 }
 
 function evidence(guards: readonly Guard[], change: Change): Evidence | null {
@@ -91,12 +97,13 @@ function evidence(guards: readonly Guard[], change: Change): Evidence | null {
 
 function nodeEvidence(guards: readonly Guard[], ino: Ino, after: Attr | null): Evidence {
   const read = node(ino)
-  const isNew = !hasNode(guards, ino)
+  // The number of a new one is ours alone, whatever has become of the node since.
+  if (!hasNode(guards, ino)) return { read, tell: now => (now === null ? 'undone' : 'done') }
   return {
     read,
+    isUnique: true,
     tell: now => {
       if (after !== null && holds({ read, fact: after, strength: 'exact' }, now)) return 'done' // our ctime is in it
-      if (isNew) return now === null ? 'undone' : 'unknown'
       return guards.some(guard => isOfNode(guard, ino) && holds({ read, fact: attrOf(guard), strength: 'exact' }, now))
         ? 'undone'
         : 'unknown'
