@@ -1,16 +1,16 @@
 /** Objects in PostgreSQL: `[postgres://]host[:port]/db[?params]`, user and password from the keys of the setting. */
 
-import type { Pool } from 'pg'
+import type { Socket } from 'node:net'
+import type { Pool, QueryConfig } from 'pg'
 import { EINVAL } from '../../base/errno.ts'
 import { Fault } from '../../base/fault.ts'
 import { bucketUrl } from '../bucket-url.ts'
 import type { ByteRange } from '../store.ts'
-import type { BlobRow, BlobTable } from './store.ts'
+import { SILENCE_MS, whileHeard } from './silence.ts'
+import { type BlobRow, type BlobTable, MAX_CONNECTIONS } from './store.ts'
 
-const MAX_CONNECTIONS = 20
 const CONNECT_MS = 10_000
 const IDLE_MS = 300_000
-const SILENCE_MS = 60_000
 
 const ROW = "encode(key, 'hex'), size::float8, extract(epoch FROM modified)::float8"
 type RowValues = readonly [keyHex: string, size: number, modifiedSec: number]
@@ -24,14 +24,19 @@ export interface PostgresSetting {
 export class PostgresBlobs implements BlobTable {
   readonly description: string
   readonly #pool: Pool
+  readonly #silenceMs: number
 
-  private constructor(pool: Pool, description: string) {
+  private constructor(pool: Pool, description: string, silenceMs: number) {
     this.#pool = pool
     this.description = description
+    this.#silenceMs = silenceMs
   }
 
   /** Does no I/O. */
-  static async open({ bucket, accessKey, secretKey }: PostgresSetting): Promise<PostgresBlobs> {
+  static async open(
+    { bucket, accessKey, secretKey }: PostgresSetting,
+    silenceMs: number = SILENCE_MS,
+  ): Promise<PostgresBlobs> {
     const url = bucketUrl(bucket, () => 'postgres')
     if (accessKey) url.username = encodeURIComponent(accessKey)
     if (secretKey) url.password = encodeURIComponent(secretKey)
@@ -44,14 +49,14 @@ export class PostgresBlobs implements BlobTable {
       max: MAX_CONNECTIONS,
       connectionTimeoutMillis: CONNECT_MS,
       idleTimeoutMillis: IDLE_MS,
-      query_timeout: SILENCE_MS,
       keepAlive: true,
       allowExitOnIdle: true,
       ...(schema && { options: `-c search_path=${schema}` }),
     })
-    // A connection that breaks while idle is replaced; nobody waits for it.
+    // A connection that breaks while idle is replaced, nobody waits for it; in use, its statement tells.
     pool.on('error', () => {})
-    return new PostgresBlobs(pool, `postgres://${url.host}${url.pathname}/`)
+    pool.on('connect', client => client.on('error', () => {}))
+    return new PostgresBlobs(pool, `postgres://${url.host}${url.pathname}/`, silenceMs)
   }
 
   async prepare(): Promise<void> {
@@ -60,27 +65,27 @@ export class PostgresBlobs implements BlobTable {
         modified TIMESTAMP NOT NULL, data BYTEA NULL);
       CREATE UNIQUE INDEX IF NOT EXISTS "UQE_jfs_blob_blob" ON jfs_blob (key)`
     // Two that make the table at once: one of them fails on a catalogue, and then it is there.
-    await this.#pool.query(statements).catch(() => this.#pool.query(statements))
+    await this.#query(statements).catch(() => this.#query(statements))
   }
 
   async read(key: Buffer, range: ByteRange | undefined): Promise<Buffer | null> {
     const data = range ? `substring(data FROM ${range.offset + 1} FOR ${range.length})` : 'data'
     const text = `SELECT ${data} FROM jfs_blob WHERE key = $1`
-    const { rows } = await this.#pool.query<(Buffer | null)[]>({ text, values: [key], rowMode: 'array' })
-    const row = rows[0]
+    const { rows } = await this.#query({ text, values: [key], rowMode: 'array' })
+    const row = rows[0] as (Buffer | null)[] | undefined
     return row ? (row[0] ?? Buffer.alloc(0)) : null
   }
 
   async write(key: Buffer, data: Buffer): Promise<void> {
-    await this.#pool.query(
-      `INSERT INTO jfs_blob (key, size, modified, data) VALUES ($1, $2, now() AT TIME ZONE 'UTC', $3)
-       ON CONFLICT (key) DO UPDATE SET size = EXCLUDED.size, data = EXCLUDED.data`,
-      [key, data.length, data],
-    )
+    await this.#query({
+      text: `INSERT INTO jfs_blob (key, size, modified, data) VALUES ($1, $2, now() AT TIME ZONE 'UTC', $3)
+             ON CONFLICT (key) DO UPDATE SET size = EXCLUDED.size, data = EXCLUDED.data`,
+      values: [key, data.length, data],
+    })
   }
 
   async remove(key: Buffer): Promise<void> {
-    await this.#pool.query('DELETE FROM jfs_blob WHERE key = $1', [key])
+    await this.#query({ text: 'DELETE FROM jfs_blob WHERE key = $1', values: [key] })
   }
 
   async describe(key: Buffer): Promise<BlobRow | null> {
@@ -99,11 +104,29 @@ export class PostgresBlobs implements BlobTable {
   }
 
   async #rows(text: string, values: unknown[]): Promise<BlobRow[]> {
-    const { rows } = await this.#pool.query<RowValues[]>({ text, values, rowMode: 'array' })
-    return (rows as unknown as RowValues[]).map(([keyHex, size, modifiedSec]) => ({
+    const { rows } = await this.#query({ text, values, rowMode: 'array' })
+    return (rows as RowValues[]).map(([keyHex, size, modifiedSec]) => ({
       key: Buffer.from(keyHex, 'hex').toString(),
       size,
       mtimeMs: modifiedSec * 1000,
     }))
+  }
+
+  async #query(query: string | QueryConfig | (QueryConfig & { readonly rowMode: 'array' })): Promise<{
+    readonly rows: readonly unknown[]
+  }> {
+    const client = await this.#pool.connect()
+    let failure: unknown
+    try {
+      // its socket, which is another one once it speaks TLS, is not in the types
+      const { stream } = (client as unknown as { readonly connection: { readonly stream: Socket } }).connection
+      return await whileHeard(stream, this.#silenceMs, () => client.query(query as QueryConfig))
+    } catch (error) {
+      failure = error
+      throw error
+    } finally {
+      // after a failure nobody knows what state it is in
+      client.release(failure !== undefined)
+    }
   }
 }

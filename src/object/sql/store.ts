@@ -7,6 +7,9 @@
 import { Fault } from '../../base/fault.ts'
 import { type ByteRange, type ObjectInfo, ObjectMissing, type ObjectStore } from '../store.ts'
 
+/** Requests at a time; more wait here, as long as it takes, and not for a connection, which is an error after ten seconds. */
+export const MAX_CONNECTIONS = 20
+
 export interface BlobRow {
   readonly key: string
   readonly size: number
@@ -33,6 +36,8 @@ export class SqlStore implements ObjectStore {
   readonly limits = { rangeReads: true, maxListPage: 10_000 }
   readonly #table: BlobTable
   #prepared: Promise<void> | null = null
+  #busy = 0
+  readonly #waiting: (() => void)[] = []
 
   constructor(table: BlobTable) {
     this.#table = table
@@ -75,6 +80,8 @@ export class SqlStore implements ObjectStore {
   }
 
   async #run<T>(doing: string, work: (table: BlobTable) => Promise<T>): Promise<T> {
+    if (this.#busy < MAX_CONNECTIONS) this.#busy++
+    else await new Promise<void>(resolve => this.#waiting.push(resolve))
     try {
       this.#prepared ??= this.#table.prepare().catch(error => {
         this.#prepared = null
@@ -84,6 +91,10 @@ export class SqlStore implements ObjectStore {
       return await work(this.#table)
     } catch (error) {
       throw new Fault(doing, { cause: error })
+    } finally {
+      const next = this.#waiting.shift()
+      if (next) next()
+      else this.#busy--
     }
   }
 }
