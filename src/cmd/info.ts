@@ -98,10 +98,10 @@ export function renderInfo(name: string, info: Info, raw: boolean): string {
     )
     text += ` chunks:\n${renderTable([['chunkIndex', 'sliceId', 'size', 'offset', 'length'], ...rows])}`
   } else if (!raw && info.Objects?.length) {
-    const rows = info.Objects.map(({ ChunkIndex, Key, Size, Off, Len }) =>
-      [ChunkIndex, Key ?? '', Size, Off, Len].map(String),
+    const rows = placed(info.Objects).map(({ ChunkIndex, Key, Size, Off, Len, pos }) =>
+      [ChunkIndex, Key ?? '', Size, Off, Len, pos].map(String),
     )
-    const header = ['chunkIndex', 'objectName', 'size', 'offset', 'length']
+    const header = ['chunkIndex', 'objectName', 'size', 'offset', 'length', 'pos']
     text += ` objects:\n${renderTable([header, ...rows], { leftColumn: 1 })}`
   }
   if (info.FLocks?.length) {
@@ -118,4 +118,14 @@ export function renderInfo(name: string, info: Info, raw: boolean): string {
     text += ` plocks:\n${renderTable([['Sid', 'Owner', 'Type', 'Pid', 'Start', 'End'], ...rows])}`
   }
   return text
+}
+
+/** With the position of each piece in its chunk: pieces, holes among them, come one behind the other. */
+function placed(pieces: readonly Piece[]): (Piece & { readonly pos: number })[] {
+  let [chunk, end]: [Digits, number] = [-1, 0]
+  return pieces.map(piece => {
+    const pos = piece.ChunkIndex === chunk ? end : 0
+    ;[chunk, end] = [piece.ChunkIndex, pos + Number(piece.Len)]
+    return { ...piece, pos }
+  })
 }

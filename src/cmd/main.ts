@@ -37,18 +37,21 @@ async function runCommandLine(argv: readonly string[]): Promise<number> {
     say(versionLine())
     return 0
   }
-  const command = COMMANDS.find(({ name }) => name === parsed.command)
-  if (parsed.command === undefined || parsed.command === 'help') {
+  // `help` alone, or with the name of a command.
+  const isHelp = parsed.command === 'help' || parsed.command === 'h'
+  const wanted = isHelp ? parsed.args[0] : parsed.command
+  if (wanted === undefined) {
     const { generalHelp } = await import('./help.ts')
     say(generalHelp())
     return 0
   }
+  const command = COMMANDS.find(({ name }) => name === wanted)
   if (!command) {
-    if (NOT_BUILT_COMMANDS.has(parsed.command)) throw new CommandError(`${parsed.command} is not supported yet`)
-    process.stderr.write(`No help topic for '${parsed.command}'\n`)
+    if (NOT_BUILT_COMMANDS.has(wanted)) throw new CommandError(`${wanted} is not supported yet`)
+    process.stderr.write(`No help topic for '${wanted}'\n`)
     return EXIT_UNKNOWN_COMMAND
   }
-  if (globals.bool('help')) {
+  if (isHelp || globals.bool('help')) {
     const { commandHelp } = await import('./help.ts')
     say(commandHelp(command))
     return 0

@@ -43,6 +43,11 @@ describe('the program', () => {
     for (const part of ['NAME:', 'USAGE:', 'CATEGORY:', 'OPTIONS:', '--cache-dir value', 'DATA CACHE']) {
       assert.ok(help.stdout.includes(part), part)
     }
+    assert.equal(cli(['help', 'mount']).stdout, help.stdout)
+    assert.equal(cli(['h', 'mount']).stdout, help.stdout)
+    assert.equal(cli(['help']).stdout, cli([]).stdout)
+    const unknown = cli(['help', 'nope'])
+    assert.deepEqual([unknown.status, unknown.stderr], [3, "No help topic for 'nope'\n"])
   })
   it('tells an unknown command from one that is not built', () => {
     const unknown = cli(['nope'])

@@ -78,7 +78,8 @@ describe('statistics', () => {
 describe('info', () => {
   const info: Info = parseInfo(
     `{"Ino":5,"Failed":false,"Reason":"","Summary":{"Length":6,"Size":4096,"Files":1,"Dirs":0},"Paths":["/d/f2","/d/hl"],"Chunks":null,
-      "Objects":[{"ChunkIndex":0,"Key":"vol/chunks/0/0/1_0_6","Size":6,"Off":0,"Len":6}],
+      "Objects":[{"ChunkIndex":0,"Key":"","Size":0,"Off":0,"Len":100},{"ChunkIndex":0,"Key":"vol/chunks/0/0/1_0_6","Size":6,"Off":0,"Len":6},
+                 {"ChunkIndex":1,"Key":"vol/chunks/0/0/2_0_9","Size":9,"Off":2,"Len":7}],
       "FLocks":[{"Sid":1,"Owner":16045690984833335023,"Type":"W"}],"PLocks":[],"Tier":{"ID":0,"StorageClass":"","Tag":""},"RestoreStatus":""}`,
   )
   it('prints a file as the reference does, and numbers with all their digits', () => {
@@ -95,11 +96,13 @@ describe('info', () => {
 \t/d/hl
    tier: 0-> 
  objects:
-+------------+----------------------+------+--------+--------+
-| chunkIndex |      objectName      | size | offset | length |
-+------------+----------------------+------+--------+--------+
-|          0 | vol/chunks/0/0/1_0_6 |    6 |      0 |      6 |
-+------------+----------------------+------+--------+--------+
++------------+----------------------+------+--------+--------+-----+
+| chunkIndex |      objectName      | size | offset | length | pos |
++------------+----------------------+------+--------+--------+-----+
+|          0 |                      |    0 |      0 |    100 |   0 |
+|          0 | vol/chunks/0/0/1_0_6 |    6 |      0 |      6 | 100 |
+|          1 | vol/chunks/0/0/2_0_9 |    9 |      2 |      7 |   0 |
++------------+----------------------+------+--------+--------+-----+
  flocks:
 +-----+----------------------+------+
 | Sid |         Owner        | Type |
