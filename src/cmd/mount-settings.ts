@@ -200,18 +200,19 @@ export function splitFuseOptions(text: string): SplitOptions {
   }
 }
 
-/** `uid:gid`; root is nobody's mask. */
+/** `uid:gid`, or one of them: what is missing is nobody, and so is root, which is nobody's mask. */
 function identityOf(options: Options, flag: string, warn: (message: string) => void): Identity | null {
   const text = options.string(flag)
   if (text === '') return null
-  const match = /^(\d{1,10}):(\d{1,10})$/.exec(text)
+  const match = /^(\d{1,10})?(?::(\d{1,10})?)?$/.exec(text)
   if (!match) throw new CommandError(`Invalid value "${text}" for "${flag}": must be uid:gid`)
-  const numberOf = (digits: string, what: string): number => {
+  const numberOf = (digits: string | undefined, what: string): number => {
+    if (digits === undefined) return NOBODY
     if (Number(digits) !== 0) return Number(digits)
     warn(`Can't map ${what} as 0, use ${NOBODY} instead`)
     return NOBODY
   }
-  return { uid: numberOf(match[1]!, 'uid'), gid: numberOf(match[2]!, 'gid') }
+  return { uid: numberOf(match[1], 'uid'), gid: numberOf(match[2], 'gid') }
 }
 
 function warnOfBackups(options: Options, readOnly: boolean, warn: (message: string) => void): void {

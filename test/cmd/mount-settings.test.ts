@@ -58,6 +58,10 @@ describe('settings of a mount', () => {
     const { made } = settings({ 'all-squash': '7:8', 'root-squash': '1:1' })
     assert.deepEqual([made.vfs.allSquash, made.vfs.rootSquash], [{ uid: 7, gid: 8 }, null])
   })
+  it('take nobody for what is missing of a squash', () => {
+    assert.deepEqual(settings({ 'root-squash': '7' }).made.vfs.rootSquash, { uid: 7, gid: 65534 })
+    assert.deepEqual(settings({ 'all-squash': ':8' }).made.vfs.allSquash, { uid: 65534, gid: 8 })
+  })
   it('refuse what cannot be meant', () => {
     assert.throws(() => settings({ 'backup-meta': '60' }), /backup-meta should not be less than 5 minutes/)
     assert.throws(() => settings({ 'cache-eviction': 'fifo' }), /must be one of none, 2-random, lru/)
