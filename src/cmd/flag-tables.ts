@@ -208,6 +208,7 @@ export const MOUNT_FLAGS: readonly Flag[] = [
   { name: 'log', kind: 'string', help: 'log file in background mode' },
   { name: 'force', kind: 'bool', help: 'mount on top of an existing mount' },
   { name: 'update-fstab', kind: 'bool', help: 'add this mount to /etc/fstab (root)' },
+  { name: 'skip-mounted', kind: 'bool', help: 'done if the volume is mounted there already (mount -a)', hidden: true },
   ...inCategory('FUSE', [
     { name: 'hide-internal', kind: 'bool', help: 'do not list the internal files' },
     { name: 'disable-transparent-hugepage', kind: 'bool', help: 'no transparent huge pages' },

@@ -53,7 +53,7 @@ export const SYSTEM_PLACES: FstabPlaces = {
 
 const TYPE = 'juicefs'
 /** how this mount was started, not what it is */
-const NOT_KEPT = new Set(['update-fstab', 'background', 'foreground', 'force', 'o'])
+const NOT_KEPT = new Set(['update-fstab', 'background', 'foreground', 'force', 'skip-mounted', 'o'])
 const PATHS = new Set(['cache-dir', 'log'])
 
 /** Writes the entry, replacing the one of the same volume and mount point, and makes the helper's link. What cannot be done is a

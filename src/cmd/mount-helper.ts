@@ -48,7 +48,11 @@ export function helperArguments(argv: readonly string[]): { readonly argv: strin
     flags.push(value === undefined ? `--${flag.name}` : `--${flag.name}=${value}`)
   }
   const fuse = forFuse.length > 0 ? ['-o', forFuse.join(',')] : []
-  return { argv: ['mount', '-d', ...flags, ...fuse, metaUrl, mountPoint], isFake }
+  // mount(8) skips what is mounted by comparing the source, and ours is not the META-URL: `mount -a` comes here each time. Who asks
+  // for a remount wants something to change, which takes an unmount.
+  const isRemount = lists.flatMap(splitOptions).includes('remount')
+  const again = isRemount ? [] : ['--skip-mounted']
+  return { argv: ['mount', '-d', ...again, ...flags, ...fuse, metaUrl, mountPoint], isFake }
 }
 
 /** At commas, except inside double quotes. */

@@ -14,6 +14,7 @@ import { homedir } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { splitCacheDirs } from '../chunk/cache-paths.ts'
+import { FUSE_TYPE } from '../fuse/constants.ts'
 import { unmountFuse } from '../fuse/unmount.ts'
 import { CommandError, messageOf } from './exit.ts'
 import type { Options } from './flags.ts'
@@ -23,7 +24,10 @@ import { prepareMountPoint } from './mount-point.ts'
 import { type MountSettings, mountSettings } from './mount-settings.ts'
 import { mountAt } from './mount-table.ts'
 import { isInside, makeDirectory } from './paths.ts'
+import { readConfig } from './running-mount.ts'
+import { loadFormat } from './setting.ts'
 import { logTaste, log as terminalLog } from './terminal-log.ts'
+import { openEngine } from './volume.ts'
 
 const DEFAULT_TIMEOUT_SEC = 10
 const DOT_MS = 500
@@ -35,6 +39,10 @@ export async function run(options: Options, [metaUrl = '', path = '']: readonly 
   const log = terminalLog()
   const isBackground = options.bool('background') && !process.env.JFS_FOREGROUND
   const first = mountSettings(options, metaUrl, resolve(path), message => log.warn(message))
+  if (options.bool('skip-mounted') && (await isMountedThere(metaUrl, path))) {
+    log.info(`the volume is mounted at "${path}" already`)
+    return 0
+  }
   const mountPoint = await prepareMountPoint(path, { force: options.bool('force'), log })
   const settings: MountSettings = { ...first, mountPoint, meta: { ...first.meta, mountPoint } }
   const logFile = logFileOf(options)
@@ -59,6 +67,20 @@ export async function run(options: Options, [metaUrl = '', path = '']: readonly 
       keep().catch(error => log.warn(`update fstab: ${messageOf(error)}`))
     },
   })
+}
+
+/** Does a living mount at this path serve the volume of this META-URL? */
+async function isMountedThere(metaUrl: string, path: string): Promise<boolean> {
+  if (mountAt(resolve(path))?.type !== FUSE_TYPE) return false
+  const config = await readConfig(path)
+  if (!config?.Format?.UUID) return false
+  const quiet = { ...terminalLog(), info: () => undefined }
+  const engine = await openEngine(metaUrl, { log: quiet, readOnly: true, mustExist: true })
+  try {
+    return (await loadFormat(engine))?.UUID === config.Format.UUID
+  } finally {
+    await engine.close()
+  }
 }
 
 /** Green also where nobody sees colours: scripts match it. */
@@ -161,5 +183,5 @@ async function giveUp(child: ChildProcess, mountPoint: string): Promise<void> {
     await Promise.race([new Promise(settle => child.once('exit', settle)), timeout(GRACE_MS)])
     child.kill('SIGKILL')
   }
-  if (mountAt(mountPoint)?.type === 'fuse.juicefs') await unmountFuse(mountPoint, { lazy: true }).catch(() => undefined)
+  if (mountAt(mountPoint)?.type === FUSE_TYPE) await unmountFuse(mountPoint, { lazy: true }).catch(() => undefined)
 }

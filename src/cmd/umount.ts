@@ -9,7 +9,7 @@ import { unmountFuse } from '../fuse/unmount.ts'
 import { CommandError, messageOf } from './exit.ts'
 import type { Options } from './flags.ts'
 import { bytesText } from './humanize.ts'
-import { mountAt } from './mount-table.ts'
+import { mountAt, readMounts } from './mount-table.ts'
 import { canonicalPath } from './paths.ts'
 import { parseStats, readConfig, readInternal, waitForEnd } from './running-mount.ts'
 import { log as terminalLog } from './terminal-log.ts'
@@ -20,7 +20,7 @@ const FORCED_END_MS = 2000
 const STAGED = 'juicefs_staging_block_bytes'
 
 export async function run(options: Options, [path = '']: readonly string[]): Promise<number> {
-  const mountPoint = ours(path)
+  const { mountPoint, device } = ours(path)
   const config = await readConfig(mountPoint)
   if (options.bool('flush')) {
     if (!config) throw new CommandError('not a JuiceFS mount point')
@@ -29,7 +29,9 @@ export async function run(options: Options, [path = '']: readonly string[]): Pro
   const isForced = options.bool('force')
   await unmountFuse(mountPoint, { lazy: isForced })
   const limitMs = isForced ? FORCED_END_MS : END_MS
-  if (config?.Pid && !mountAt(mountPoint) && !(await waitForEnd(config.Pid, limitMs))) {
+  // Mounted over another mount of ours, or bound elsewhere too: then its process goes on.
+  const isElsewhere = readMounts().some(mount => mount.device === device)
+  if (config?.Pid && !isElsewhere && !(await waitForEnd(config.Pid, limitMs))) {
     terminalLog().warn(
       `${mountPoint} is unmounted, but process ${config.Pid} has not ended yet: files are still open or being written`,
     )
@@ -37,8 +39,8 @@ export async function run(options: Options, [path = '']: readonly string[]): Pro
   return 0
 }
 
-/** The path as mounted. CommandError where nothing of ours is mounted there. */
-function ours(path: string): string {
+/** The path as mounted, and the number of the mount. CommandError where nothing of ours is mounted there. */
+function ours(path: string): { readonly mountPoint: string; readonly device: string } {
   let mountPoint: string
   try {
     mountPoint = canonicalPath(path)
@@ -46,7 +48,7 @@ function ours(path: string): string {
     throw new CommandError(messageOf(error))
   }
   const mount = mountAt(mountPoint)
-  if (mount?.type === FUSE_TYPE) return mountPoint
+  if (mount?.type === FUSE_TYPE) return { mountPoint, device: mount.device }
   try {
     lstatSync(mountPoint)
   } catch (error) {

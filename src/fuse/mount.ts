@@ -140,7 +140,10 @@ function mountDirectly(addon: NativeFuse, mountPoint: string, options: MountOpti
   const failed = addon.mount(options.source, mountPoint, FUSE_TYPE, flags, data)
   if (failed < 0) {
     fs.closeSync(fd)
-    throw new Fault(`mount ${mountPoint}: ${errnoText(-failed)}`, { errno: -failed as Errno })
+    // The kernel does not say which.
+    const asked =
+      -failed === EINVAL && typed.length > 0 ? ` (is one of these no option of FUSE: ${typed.join(',')}?)` : ''
+    throw new Fault(`mount ${mountPoint}: ${errnoText(-failed)}${asked}`, { errno: -failed as Errno })
   }
   return fd
 }

@@ -70,6 +70,7 @@ describe('an entry of fstab', () => {
     assert.deepEqual(helperArguments(['redis://h/1', '/mnt', '-o', `rw,${list}`])?.argv, [
       'mount',
       '-d',
+      '--skip-mounted',
       '--attr-cache=2',
       '--cache-dir=/a,/b',
       '--enable-xattr',
@@ -83,7 +84,14 @@ describe('an entry of fstab', () => {
 })
 
 describe('the arguments of mount(8)', () => {
-  const flagsOf = (list: string): string[] | undefined => helperArguments(['u', '/m', '-o', list])?.argv.slice(2, -2)
+  const argvOf = (list: string): string[] | undefined => helperArguments(['u', '/m', '-o', list])?.argv
+  const flagsOf = (list: string) =>
+    argvOf(list)?.filter(flag => !['mount', '-d', '--skip-mounted', 'u', '/m'].includes(flag))
+
+  it('leave alone what is mounted already, unless a remount is asked for', () => {
+    assert.deepEqual(argvOf('rw'), ['mount', '-d', '--skip-mounted', 'u', '/m'])
+    assert.deepEqual(argvOf('rw,remount'), ['mount', '-d', 'u', '/m'])
+  })
 
   it('that are about the boot or mount(8) itself are dropped', () => {
     const list = '_netdev,nofail,rw,defaults,remount,background,noauto,user,x-systemd.automount,X-mount.mkdir'
@@ -104,7 +112,7 @@ describe('the arguments of mount(8)', () => {
   })
   it('may come with the switches of mount(8)', () => {
     const asked = helperArguments(['u', '/m', '-sn', '-f', '-N', 'ns', '-t', 'fuse.juicefs', '-o', 'cache-size=1G'])
-    assert.deepEqual(asked, { argv: ['mount', '-d', '--cache-size=1G', 'u', '/m'], isFake: true })
+    assert.deepEqual(asked, { argv: ['mount', '-d', '--skip-mounted', '--cache-size=1G', 'u', '/m'], isFake: true })
     assert.equal(helperArguments(['u']), null)
   })
 })

@@ -2,7 +2,16 @@
 
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { get } from 'node:http'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
@@ -128,6 +137,19 @@ describe('a mount', { skip: mountSkip }, () => {
     await until(() => !isAlive(pid))
   })
 
+  it('that is bound elsewhere too is unmounted in one place, and umount does not wait for its end', () => {
+    volume.mount()
+    const pid = volume.pid()
+    const bound = join(volume.dir, 'bound')
+    mkdirSync(bound)
+    assert.equal(spawnSync('mount', ['--bind', volume.mountPoint, bound]).status, 0)
+    const start = performance.now()
+    const ran = cli(['umount', bound])
+    assert.deepEqual([ran.status, ran.stderr], [0, ''])
+    assert.ok(performance.now() - start < 10_000)
+    assert.ok(isAlive(pid) && existsSync(join(volume.mountPoint, '.config')))
+  })
+
   it('without transparent huge pages when asked', () => {
     volume.mount(['--disable-transparent-hugepage'])
     assert.match(readFileSync(`/proc/${volume.pid()}/status`, 'latin1'), /^THP_enabled:\t0$/m)
@@ -142,6 +164,20 @@ describe('a mount', { skip: mountSkip }, () => {
     assert.equal(ran.status, 0)
     const config = JSON.parse(readFileSync(join(volume.mountPoint, '.config'), 'utf8')) as { AttrTimeout: number }
     assert.equal(config.AttrTimeout, 7e9)
+    // `mount -a` asks again; the same volume is there. A remount, or another volume, is something else.
+    const pid = volume.pid()
+    const again = spawnSync(helper, [volume.metaUrl, volume.mountPoint, '-o', list], { encoding: 'utf8' })
+    assert.match(again.stderr, /the volume is mounted at ".*" already/)
+    assert.deepEqual([again.status, volume.pid()], [0, pid])
+    const remount = spawnSync(helper, [volume.metaUrl, volume.mountPoint, '-o', `${list},remount`], {
+      encoding: 'utf8',
+    })
+    assert.match(remount.stderr, /is already mounted by JuiceFS:test-volume: umount it first/)
+    assert.equal(remount.status, 1)
+    const other = newVolume()
+    const elsewhere = spawnSync(helper, [other.metaUrl, volume.mountPoint, '-o', list], { encoding: 'utf8' })
+    other.remove()
+    assert.match(elsewhere.stderr, /is already mounted by JuiceFS:test-volume: umount it first/)
     const nothing = spawnSync(helper, ['one'], { encoding: 'utf8' })
     assert.deepEqual([nothing.status, nothing.stdout.includes('COMMANDS:')], [0, true])
   })
