@@ -1,7 +1,7 @@
 /** Volumes that the reference implementation wrote, mounted here: every entry is given back exactly. */
 
 import assert from 'node:assert/strict'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -9,13 +9,7 @@ import { after, before, describe, it } from 'node:test'
 import { cli, mountSkip, projectRoot, run } from '../mount/harness.ts'
 import { PostgresServer, postgresSkip } from '../servers/postgres.ts'
 import { RedisServer, redisSkip } from '../servers/redis.ts'
-
-/** A folder with the unpacked volumes, or with `volumes.tar.zst`. */
-const golden = process.env.GOLDEN_VOLUMES ?? join(projectRoot, '..', 'shared', 'golden')
-const skip = mountSkip || (existsSync(golden) ? false : `no golden volumes (GOLDEN_VOLUMES, ${golden})`)
-
-/** of the key of the encrypted volumes; the others do not look at it */
-const PASSPHRASE = 'golden-pass'
+import { goldenSkip, PASSPHRASE, unpackGolden } from './volumes.ts'
 
 interface GoldenEngine {
   readonly skip: string | false
@@ -73,14 +67,11 @@ function namedByFirst(tree: Record<string, TreeEntry>): Record<string, TreeEntry
   )
 }
 
-describe('golden volumes', { skip }, () => {
+describe('golden volumes', { skip: mountSkip || goldenSkip }, () => {
   let dir: string
-  before(async () => {
+  before(() => {
     dir = mkdtempSync(join(tmpdir(), 'juicefs-ts-golden-'))
-    const archive = join(golden, 'volumes.tar.zst')
-    if (!existsSync(archive)) return cpSync(golden, dir, { recursive: true })
-    const unpacked = await run('tar', ['--zstd', '-xf', archive, '-C', dir])
-    assert.equal(unpacked.status, 0, unpacked.stderr)
+    unpackGolden(dir, ...VOLUMES.map(({ name }) => name))
   })
   after(() => rmSync(dir, { recursive: true, force: true }))
 

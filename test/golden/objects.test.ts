@@ -2,9 +2,10 @@
 
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, it } from 'node:test'
+import { after, before, describe, it } from 'node:test'
 import Database from 'better-sqlite3'
 import { SystemClock } from '../../src/base/clock.ts'
 import { silentLog } from '../../src/base/log.ts'
@@ -18,10 +19,9 @@ import { buildView, CHUNK_BYTES, decodeRecords } from '../../src/meta/model/slic
 import { openStore } from '../../src/object/open.ts'
 import type { ObjectStore } from '../../src/object/store.ts'
 import { noCache } from '../chunk/harness.ts'
+import { goldenSkip, PASSPHRASE, unpackGolden } from './volumes.ts'
 
-const GOLDEN = process.env.GOLDEN_VOLUMES ?? '/tmp/golden'
-/** of the key of the encrypted volumes */
-const PASSPHRASE = 'golden-pass'
+const VOLUMES = ['sqlite-plain', 'sqlite-lz4-hash', 'sqlite-zstd-rsa', 'sqlite-chacha']
 
 interface ChunkRow {
   readonly inode: number
@@ -36,8 +36,8 @@ interface GoldenVolume {
   readonly lengths: ReadonlyMap<number, number>
 }
 
-async function openGolden(name: string): Promise<GoldenVolume> {
-  const db = new Database(join(GOLDEN, name, 'volume.db'), { readonly: true })
+async function openGolden(volume: string): Promise<GoldenVolume> {
+  const db = new Database(join(volume, 'volume.db'), { readonly: true })
   const { value } = db.prepare("SELECT value FROM jfs_setting WHERE name = 'format'").get() as { value: string }
   const setting = decryptSecrets(parseFormat(value))
   // JuiceFS appends with `||`, which makes the bytes a TEXT value: without the cast they come back as broken UTF-8
@@ -50,7 +50,7 @@ async function openGolden(name: string): Promise<GoldenVolume> {
   const encryption = setting.EncryptKey
     ? { algorithm: setting.EncryptAlgo, pem: setting.EncryptKey, passphrase: PASSPHRASE }
     : undefined
-  const bucket = join(GOLDEN, name, 'objects/')
+  const bucket = join(volume, 'objects/')
   const store = await openStore({ storage: 'file', bucket, name: setting.Name, encryption })
   const chunks = await openChunks({
     store,
@@ -73,14 +73,17 @@ async function openGolden(name: string): Promise<GoldenVolume> {
   return { store, chunks, rows, lengths: new Map(nodes.map(({ inode, length }) => [inode, length])) }
 }
 
-const skip = (name: string): string | false => !existsSync(join(GOLDEN, name)) && `no golden volume in ${GOLDEN}`
+describe('objects of golden volumes', { skip: goldenSkip }, () => {
+  let dir: string
+  before(() => {
+    dir = mkdtempSync(join(tmpdir(), 'juicefs-ts-golden-objects-'))
+    unpackGolden(dir, ...VOLUMES)
+  })
+  after(() => rmSync(dir, { recursive: true, force: true }))
 
-describe('objects of golden volumes', () => {
-  for (const name of ['sqlite-plain', 'sqlite-lz4-hash', 'sqlite-zstd-rsa', 'sqlite-chacha']) {
-    it(`${name}: every block of every slice has its object under the key that we compute`, {
-      skip: skip(name),
-    }, async () => {
-      const { store, chunks, rows } = await openGolden(name)
+  for (const name of VOLUMES) {
+    it(`${name}: every block of every slice has its object under the key that we compute`, async () => {
+      const { store, chunks, rows } = await openGolden(join(dir, name))
       const expected = new Set<string>()
       for (const row of rows) {
         for (const slice of decodeRecords(row.slices)) {
@@ -98,17 +101,14 @@ describe('objects of golden volumes', () => {
     })
   }
 
-  for (const name of ['sqlite-plain', 'sqlite-lz4-hash', 'sqlite-zstd-rsa', 'sqlite-chacha']) {
-    it(`${name}: the bytes of every file have the digest that JuiceFS's mount had`, { skip: skip(name) }, async () => {
-      const { store, chunks, rows, lengths } = await openGolden(name)
+  for (const name of VOLUMES) {
+    it(`${name}: the bytes of every file have the digest that JuiceFS's mount had`, async () => {
+      const { store, chunks, rows, lengths } = await openGolden(join(dir, name))
       const byInode = new Map<number, ChunkRow[]>()
       for (const row of rows) byInode.set(row.inode, [...(byInode.get(row.inode) ?? []), row])
       const digests = new Set<string>()
       for (const [inode, length] of lengths) digests.add(await digestOf(chunks, byInode.get(inode) ?? [], length))
-      const tree = JSON.parse(readFileSync(join(GOLDEN, name, 'tree.json'), 'utf8')) as Record<
-        string,
-        { sha256?: string }
-      >
+      const tree = JSON.parse(readFileSync(join(dir, name, 'tree.json'), 'utf8')) as Record<string, { sha256?: string }>
       const files = Object.entries(tree).filter(([, { sha256 }]) => sha256 !== undefined)
       assert.ok(files.length > 5)
       assert.deepEqual(

@@ -2,8 +2,8 @@
  *  we write from our facts is its rows again. */
 
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { before, describe, it } from 'node:test'
 import { type Ino, inoFromString, ROOT_INO, TRASH_INO } from '../../src/base/ino.ts'
@@ -11,19 +11,16 @@ import type { PostgresEngine } from '../../src/meta/engine/postgres/engine.ts'
 import { type Change, type CounterName, QUOTA_DIR } from '../../src/meta/facts.ts'
 import { TYPE_DIRECTORY, TYPE_SYMLINK } from '../../src/meta/model/attr.ts'
 import { all, postgresSkip, read, TestServer, write } from '../meta/postgres/harness.ts'
-import { projectRoot } from '../mount/harness.ts'
-
-/** A folder with the unpacked volumes, or with `volumes.tar.zst`. */
-const golden = process.env.GOLDEN_VOLUMES ?? join(projectRoot, '..', 'shared', 'golden')
-const skip = postgresSkip || (existsSync(golden) ? false : `no golden volumes (GOLDEN_VOLUMES, ${golden})`)
+import { goldenSkip, unpackGolden } from './volumes.ts'
 
 function goldenSql(): string {
-  const archive = join(golden, 'volumes.tar.zst')
-  if (!existsSync(archive)) return readFileSync(join(golden, 'postgres', 'volume.sql'), 'utf8')
-  return execFileSync('tar', ['--zstd', '-xOf', archive, './postgres/volume.sql'], {
-    encoding: 'utf8',
-    maxBuffer: 1 << 28,
-  })
+  const dir = mkdtempSync(join(tmpdir(), 'juicefs-ts-golden-rows-'))
+  try {
+    unpackGolden(dir, 'postgres/volume.sql')
+    return readFileSync(join(dir, 'postgres', 'volume.sql'), 'utf8')
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
 }
 
 /** Columns with types, defaults and nullability; keys and indexes; sequences. */
@@ -51,7 +48,7 @@ const WRITTEN: readonly (readonly [table: string, columns: string])[] = [
   ['dir_quota', '*'],
 ]
 
-describe('rows of a volume that JuiceFS wrote on PostgreSQL', { skip }, () => {
+describe('rows of a volume that JuiceFS wrote on PostgreSQL', { skip: postgresSkip || goldenSkip }, () => {
   const test = new TestServer()
   let database: string
   let engine: PostgresEngine

@@ -1,8 +1,7 @@
 /** A volume that the reference wrote into Redis: every key is understood, and written again it is the same key by key. */
 
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
-import { copyFileSync, existsSync } from 'node:fs'
+import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { Redis } from 'ioredis'
@@ -12,14 +11,10 @@ import { RedisEngine } from '../../src/meta/engine/redis/engine.ts'
 import { type Change, type CounterName, QUOTA_DIR } from '../../src/meta/facts.ts'
 import { TYPE_DIRECTORY, TYPE_SYMLINK } from '../../src/meta/model/attr.ts'
 import { all, read } from '../meta/redis/harness.ts'
-import { projectRoot } from '../mount/harness.ts'
 import { RedisServer, redisSkip } from '../servers/redis.ts'
+import { goldenSkip, unpackGolden } from './volumes.ts'
 
-/** A folder with the unpacked volumes, or with `volumes.tar.zst`. */
-const golden = process.env.GOLDEN_VOLUMES ?? join(projectRoot, '..', 'shared', 'golden')
-const skip = redisSkip || (existsSync(golden) ? false : `no golden volumes (GOLDEN_VOLUMES, ${golden})`)
-
-describe('keys of a volume that JuiceFS wrote', { skip }, () => {
+describe('keys of a volume that JuiceFS wrote', { skip: redisSkip || goldenSkip }, () => {
   let server: RedisServer
   let engine: RedisEngine
   let raw: Redis
@@ -28,13 +23,8 @@ describe('keys of a volume that JuiceFS wrote', { skip }, () => {
   before(async () => {
     server = await RedisServer.start({
       prepare: dir => {
-        const archive = join(golden, 'volumes.tar.zst')
-        const snapshot = join(dir, 'dump.rdb')
-        if (!existsSync(archive)) copyFileSync(join(golden, 'redis', 'volume.rdb'), snapshot)
-        else {
-          execFileSync('tar', ['--zstd', '-xf', archive, '-C', dir, '--wildcards', '*redis/volume.rdb'])
-          copyFileSync(join(dir, 'redis', 'volume.rdb'), snapshot)
-        }
+        unpackGolden(dir, 'redis/volume.rdb')
+        copyFileSync(join(dir, 'redis', 'volume.rdb'), join(dir, 'dump.rdb'))
       },
     })
     engine = await RedisEngine.open(server.url(3), { env: {} })

@@ -2,8 +2,7 @@
  *  what we write from our facts is its rows again. */
 
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
-import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -14,26 +13,20 @@ import type { Page, ScanKind, Scans } from '../../src/meta/engine.ts'
 import { type Change, QUOTA_DIR } from '../../src/meta/facts.ts'
 import { TYPE_SYMLINK } from '../../src/meta/model/attr.ts'
 import { read, Volume, write } from '../meta/sqlite/harness.ts'
-
-/** A folder with the unpacked volumes, or with `volumes.tar.zst`. */
-const golden = process.env.GOLDEN_VOLUMES ?? '/tmp/golden'
-const skip = existsSync(golden) ? false : `no golden volumes (GOLDEN_VOLUMES, ${golden})`
+import { goldenSkip, unpackGolden } from './volumes.ts'
 
 type Cell = bigint | string | Buffer | null
 type Row = Record<string, Cell>
 
-describe('rows of a volume that JuiceFS wrote', { skip }, () => {
+describe('rows of a volume that JuiceFS wrote', { skip: goldenSkip }, () => {
   let dir: string
   let raw: Database.Database
   let engine: SqliteEngine
 
   before(() => {
     dir = mkdtempSync(join(tmpdir(), 'juicefs-ts-golden-rows-'))
-    const path = join(dir, 'volume.db')
-    const archive = join(golden, 'volumes.tar.zst')
-    if (existsSync(archive)) {
-      execFileSync('tar', ['--zstd', '-xf', archive, '-C', dir, '--strip-components=1', 'sqlite-plain/volume.db'])
-    } else copyFileSync(join(golden, 'sqlite-plain', 'volume.db'), path)
+    unpackGolden(dir, 'sqlite-plain/volume.db')
+    const path = join(dir, 'sqlite-plain', 'volume.db')
     raw = new Database(path, { readonly: true })
     engine = SqliteEngine.open(`sqlite3://${path}`, { mustExist: true })
   })
