@@ -5,8 +5,8 @@ import { after, before, describe, it } from 'node:test'
 import { withPrefix } from '../../src/object/prefix.ts'
 import { SftpStore } from '../../src/object/sftp/store.ts'
 import { Refused } from '../../src/object/store.ts'
-import { BreakingProxy } from '../servers/breaking-proxy.ts'
 import type { RunningProgram } from '../servers/programs.ts'
+import { TcpProxy } from '../servers/proxy.ts'
 import { skipSshd, startSshd } from '../servers/sshd.ts'
 import { objectSuite } from './object-suite.ts'
 
@@ -83,7 +83,7 @@ describe('sftp', { skip: skipSshd }, () => {
     const store = open('again/')
     await store.create()
     await store.put('k', Buffer.from('x'))
-    const proxy = await BreakingProxy.start(() => ({ host: '127.0.0.1', port: server.port }))
+    const proxy = await TcpProxy.start(server.port)
     const lossy = new SftpStore(
       { bucket: `127.0.0.1:${proxy.port}:${join(server.dir, 'files')}/again/` },
       { SSH_PRIVATE_KEY_PATH: join(server.dir, 'user') },
