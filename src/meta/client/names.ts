@@ -19,7 +19,7 @@ import { lookup } from '../ops/lookup.ts'
 import { make } from '../ops/make.ts'
 import { readlink } from '../ops/read.ts'
 import type { Removal } from '../ops/remove.ts'
-import { rename } from '../ops/rename.ts'
+import { RENAME_EXCHANGE, rename } from '../ops/rename.ts'
 import { rmdir } from '../ops/rmdir.ts'
 import { unlink } from '../ops/unlink.ts'
 import { TrashHour } from '../trash-hour.ts'
@@ -86,10 +86,14 @@ export class Names extends Sessions {
     if ((from.parent === ROOT_INO && from.name === '.trash') || (to.parent === ROOT_INO && to.name === '.trash'))
       return EPERM
     return chain(this.#trashFor(to.parent, undefined), trash =>
-      chain(this.#movedSubtree(caller, from, to), subtree =>
+      chain(this.#movedSubtrees(caller, from, to, flags), subtrees =>
         chain(
           this.#removing(trash, removal =>
-            this.run('change', () => rename(this.volume, caller, from, to, flags, { ...removal, subtree }), to.parent),
+            this.run(
+              'change',
+              () => rename(this.volume, caller, from, to, flags, { ...removal, ...subtrees }),
+              to.parent,
+            ),
           ),
           result => {
             if (isErrno(result) || !result.replacedIsSustained) return result
@@ -264,22 +268,29 @@ export class Names extends Sessions {
     }
   }
 
-  /** Only a directory that moves between directories under different quotas is counted: its subtree is charged. */
-  #movedSubtree(
+  /** Only directories that move between directories under different quotas are counted: what lies below is charged. */
+  #movedSubtrees(
     caller: Caller,
     from: { parent: Ino; name: Name },
-    to: { parent: Ino },
-  ): Maybe<{ space: number; inodes: number } | undefined> {
+    to: { parent: Ino; name: Name },
+    flags: number,
+  ): Maybe<{ subtree?: Subtree; backSubtree?: Subtree } | undefined> {
     if (!this.limits.hasDirQuotas || from.parent === to.parent) return undefined
-    return chain(this.engine.gather([ancestorsOf(from.parent), ancestorsOf(to.parent)], 'look'), facts => {
+    return chain(this.engine.gather([ancestorsOf(from.parent), ancestorsOf(to.parent)], 'look'), async facts => {
       const [above, below] = facts as [readonly Ino[], readonly Ino[]]
       const quotas = (dirs: readonly Ino[]) => dirs.filter(dir => this.limits.isQuotaDir(dir)).join()
       if (quotas(above) === quotas(below)) return undefined
-      return chain(this.lookup(systemCaller(caller.now), from.parent, from.name), async entry => {
-        if (isErrno(entry) || entry.attr.type !== TYPE_DIRECTORY) return undefined
-        const totals = await summarizeTree(this, entry.ino)
-        return { space: totals.size, inodes: totals.files + totals.dirs }
-      })
+      const subtree = await this.#subtreeOf(caller, from)
+      return flags === RENAME_EXCHANGE ? { subtree, backSubtree: await this.#subtreeOf(caller, to) } : { subtree }
     })
   }
+
+  async #subtreeOf(caller: Caller, place: { parent: Ino; name: Name }): Promise<Subtree> {
+    const entry = await this.lookup(systemCaller(caller.now), place.parent, place.name)
+    if (isErrno(entry) || entry.attr.type !== TYPE_DIRECTORY) return undefined
+    const totals = await summarizeTree(this, entry.ino)
+    return { space: totals.size, inodes: totals.files + totals.dirs }
+  }
 }
+
+type Subtree = { readonly space: number; readonly inodes: number } | undefined

@@ -26,14 +26,19 @@ export interface Moving {
 const NOTHING: Size = { space: 0, inodes: 0 }
 
 /** `back` goes the other way (RENAME_EXCHANGE), `replaced` makes room at the target (it is charged by whoever removes it).
- *  `subtree`: what the moved directory holds, itself included, where the client has counted it. EDQUOT. A round trip only
+ *  `subtree`, `backSubtree`: what they hold, themselves included, where the client has counted it. EDQUOT. A round trip only
  *  for a directory with a quota of its own, whose usage tells its size. */
 export function* chargeMove(
   volume: Volume,
   from: Side,
   to: Side,
   moved: Moving,
-  others: { readonly back: Moving | null; readonly replaced: Attr | null; readonly subtree: Size | undefined },
+  others: {
+    readonly back: Moving | null
+    readonly replaced: Attr | null
+    readonly subtree: Size | undefined
+    readonly backSubtree: Size | undefined
+  },
 ): Asking<Errno | Change[]> {
   if (from.parent === to.parent) return []
   const { back, replaced } = others
@@ -49,7 +54,7 @@ export function* chargeMove(
   if (payers.losing.length === 0 && payers.gaining.length === 0) return changes
 
   const there = yield* sizeOf(volume, moved, others.subtree)
-  const here = back ? yield* sizeOf(volume, back, undefined) : NOTHING
+  const here = back ? yield* sizeOf(volume, back, others.backSubtree) : NOTHING
   const room = replaced ? entryCharge(replaced, 1) : NOTHING
   const owner = { uid: moved.attr.uid, gid: moved.attr.gid, onlyDirectories: true }
   const full =

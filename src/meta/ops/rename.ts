@@ -47,9 +47,9 @@ export const RENAME_WHITEOUT = 4
 /** With NOREPLACE, and only from inside: the target may be a directory that lies in the trash itself. */
 export const RENAME_RESTORE = 32
 
-/** `subtree`: what the moved directory holds, itself included; only needed (and counted by the client) when it moves
- *  between directories under different quotas. */
-export type RenameRemoval = Removal & { readonly subtree?: Size | undefined }
+/** `subtree`: what the moved directory holds, itself included, and `backSubtree` the one that comes back for it (EXCHANGE); only
+ *  needed (and counted by the client) when they move between directories under different quotas. */
+export type RenameRemoval = Removal & { readonly subtree?: Size | undefined; readonly backSubtree?: Size | undefined }
 
 export interface Renamed {
   readonly moved: Entry
@@ -114,6 +114,7 @@ export function* rename(
     back,
     replaced: replaced?.attr ?? null,
     subtree: removal.subtree,
+    backSubtree: removal.backSubtree,
   })
   if (isErrno(charges)) return charges
 

@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { EAGAIN, EDQUOT, EINTR, ENOENT, ENOSPC, type Errno } from '../../../src/base/errno.ts'
-import { ROOT_INO, TRASH_INO } from '../../../src/base/ino.ts'
+import { type Ino, ROOT_INO, TRASH_INO } from '../../../src/base/ino.ts'
 import { checkVolume } from '../../../src/meta/check.ts'
-import { QUOTA_DIR } from '../../../src/meta/facts.ts'
+import { QUOTA_DIR, type Quota } from '../../../src/meta/facts.ts'
 import type { Cancel, Plock } from '../../../src/meta/meta.ts'
+import { RENAME_EXCHANGE } from '../../../src/meta/ops/rename.ts'
 import { DIRECTORY, FILE, ok, type RemoteClient, SharedVolume, sleep, TestClock } from './harness.ts'
 
 const O_RDWR = 2
@@ -345,6 +346,37 @@ describe('what a heartbeat brings', () => {
     await b.meta.refresh()
     await ok(b.meta.make(v.caller(), ino, 'first', FILE))
     assert.equal(await b.meta.make(v.caller(), ino, 'second', FILE), EDQUOT)
+    assert.deepEqual(await checkVolume(v.inner), [])
+    await v.close()
+  })
+
+  it('two full directories under different quotas change places, and each quota pays for what it has then', async () => {
+    const { v, a, b } = await pair()
+    const dir = async (parent: Ino, name: string) => (await ok(a.meta.make(v.caller(), parent, name, DIRECTORY))).ino
+    const [left, right] = [await dir(ROOT_INO, 'left'), await dir(ROOT_INO, 'right')]
+    const none = { maxSpace: -1, maxInodes: -1, usedSpace: 0, usedInodes: 0 }
+    for (const key of [left, right])
+      await a.engine.commit([], [{ kind: 'putQuota', type: QUOTA_DIR, key, quota: none }])
+    for (const { meta } of [a, b]) await meta.refresh()
+    const [few, many] = [await dir(left, 'few'), await dir(right, 'many')]
+    await ok(a.meta.make(v.caller(), few, 'f', FILE))
+    for (const name of ['f', 'g', 'h']) await ok(b.meta.make(v.caller(), many, name, FILE))
+    const [from, to] = [
+      { parent: left, name: 'few' },
+      { parent: right, name: 'many' },
+    ]
+    await ok(b.meta.rename(v.caller(), from, to, RENAME_EXCHANGE))
+    const used = await v.inner.gather(
+      [left, right].map(key => ({ kind: 'quota', type: QUOTA_DIR, key })),
+      'look',
+    )
+    assert.deepEqual(
+      (used as readonly Quota[]).map(({ usedSpace, usedInodes }) => [usedSpace / 4096, usedInodes]),
+      [
+        [4, 4],
+        [2, 2],
+      ],
+    )
     assert.deepEqual(await checkVolume(v.inner), [])
     await v.close()
   })
