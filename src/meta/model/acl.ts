@@ -1,4 +1,5 @@
-/** POSIX ACL rules (spec meta-model section 13). The shape only; codecs and inheritance are in meta/rules/acl.ts. */
+/** POSIX ACL rules (spec meta-model section 13). The shape only: the stored record is in acl-record.ts,
+ *  the extended attribute and inheritance are in meta/rules/acl.ts. */
 
 export interface AclEntry {
   readonly id: number

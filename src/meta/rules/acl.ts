@@ -1,9 +1,8 @@
-/** POSIX ACL rules (spec meta-model section 13): their two codecs, and how they and the mode bits follow each other.
+/** POSIX ACL rules (spec meta-model section 13): their extended attribute, and how they and the mode bits follow each other.
  *
  *  A rule that says no more than nine mode bits can say (*minimal*) is never stored for access; then the mode is the rule.
  *  In every other rule the mode's group bits mirror the *mask*, as in Linux, so `ls` shows the most anybody may get. */
 
-import { Fault } from '../../base/fault.ts'
 import { ACL_UNSET, type AclEntry, type AclRule } from '../model/acl.ts'
 
 // ── predicates ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -16,18 +15,6 @@ export const isEmptyAcl = (rule: AclRule): boolean =>
 
 /** Says nothing that the nine mode bits cannot say. */
 export const isMinimalAcl = (rule: AclRule): boolean => namesNobody(rule) && rule.mask === ACL_UNSET
-
-/** Equal element by element, entries in their order: equal rules share one stored id. */
-export const aclEquals = (a: AclRule, b: AclRule): boolean =>
-  a.owner === b.owner &&
-  a.group === b.group &&
-  a.mask === b.mask &&
-  a.other === b.other &&
-  entriesEqual(a.namedUsers, b.namedUsers) &&
-  entriesEqual(a.namedGroups, b.namedGroups)
-
-const entriesEqual = (a: readonly AclEntry[], b: readonly AclEntry[]): boolean =>
-  a.length === b.length && a.every((entry, i) => entry.id === b[i]!.id && entry.perm === b[i]!.perm)
 
 // ── mode and rule ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -148,49 +135,4 @@ export function encodeAclXattr(rule: AclRule): Buffer {
     value.writeUInt32LE(id, at + 4)
   })
   return value
-}
-
-// ── the stored record: big-endian ─────────────────────────────────────────────────────────────────────────────────────
-//
-//   0      2      4      6      8          12                     then the same for groups
-//   ├owner─┼group─┼─mask─┼other─┼─n users──┼─n × (id u32, perm u16)─┼─n groups─┼─…
-
-const RECORD_HEAD_BYTES = 8
-const RECORD_ENTRY_BYTES = 6
-
-export function encodeAclRecord(rule: AclRule): Buffer {
-  const named = rule.namedUsers.length + rule.namedGroups.length
-  const bytes = Buffer.allocUnsafe(RECORD_HEAD_BYTES + 8 + named * RECORD_ENTRY_BYTES)
-  let at = 0
-  for (const perm of [rule.owner, rule.group, rule.mask, rule.other]) at = bytes.writeUInt16BE(perm, at)
-  for (const entries of [rule.namedUsers, rule.namedGroups]) {
-    at = bytes.writeUInt32BE(entries.length, at)
-    for (const { id, perm } of entries) at = bytes.writeUInt16BE(perm, bytes.writeUInt32BE(id, at))
-  }
-  return bytes
-}
-
-/** Fault (EIO) on a record whose length and counts disagree. */
-export function decodeAclRecord(bytes: Buffer): AclRule {
-  let at = RECORD_HEAD_BYTES
-  const need = (count: number): void => {
-    if (at + count > bytes.length) throw new Fault(`damaged ACL rule of ${bytes.length} bytes`)
-  }
-  const entries = (): AclEntry[] => {
-    need(4)
-    const count = bytes.readUInt32BE(at)
-    at += 4
-    need(count * RECORD_ENTRY_BYTES)
-    return Array.from({ length: count }, (): AclEntry => {
-      const entry = { id: bytes.readUInt32BE(at), perm: bytes.readUInt16BE(at + 4) }
-      at += RECORD_ENTRY_BYTES
-      return entry
-    })
-  }
-  need(0)
-  const namedUsers = entries()
-  const namedGroups = entries()
-  if (at !== bytes.length) throw new Fault(`damaged ACL rule of ${bytes.length} bytes`)
-  const perm = (offset: number): number => bytes.readUInt16BE(offset)
-  return { owner: perm(0), group: perm(2), mask: perm(4), other: perm(6), namedUsers, namedGroups }
 }

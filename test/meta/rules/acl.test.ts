@@ -2,11 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ACL_UNSET, type AclRule } from '../../../src/meta/model/acl.ts'
 import {
-  aclEquals,
   chmodAcl,
-  decodeAclRecord,
   decodeAclXattr,
-  encodeAclRecord,
   encodeAclXattr,
   fillAcl,
   inheritAcl,
@@ -26,19 +23,6 @@ const rule: AclRule = {
 }
 const minimal: AclRule = { owner: 7, group: 5, mask: ACL_UNSET, other: 1, namedUsers: [], namedGroups: [] }
 const empty: AclRule = { ...minimal, owner: ACL_UNSET, group: ACL_UNSET, other: ACL_UNSET }
-
-test('the stored record of a rule is the documented one, both ways', () => {
-  const record = hex('0006 0004 0007 0004 00000001 000003e8 0007 00000001 000007d0 0005')
-  assert.deepEqual(encodeAclRecord(rule), record)
-  assert.deepEqual(decodeAclRecord(record), rule)
-})
-
-test('a stored record whose counts and length disagree is a fault', () => {
-  const record = encodeAclRecord(rule)
-  for (const damaged of [record.subarray(0, -1), Buffer.concat([record, hex('00')]), hex('0006'), hex('')]) {
-    assert.throws(() => decodeAclRecord(damaged), /damaged ACL rule/)
-  }
-})
 
 test('the extended attribute lists owner, users, group, groups, mask, other in little-endian', () => {
   const value = hex(`02000000
@@ -80,16 +64,6 @@ test('empty and minimal rules are told from those that name somebody or have a m
     [isMinimalAcl(minimal), isMinimalAcl({ ...minimal, mask: 5 }), isMinimalAcl(rule)],
     [true, false, false],
   )
-})
-
-test('rules are equal element by element, in order', () => {
-  const two = [
-    { id: 1, perm: 1 },
-    { id: 2, perm: 2 },
-  ]
-  assert.ok(aclEquals(rule, { ...rule, namedUsers: [{ id: 1000, perm: 7 }] }))
-  assert.ok(!aclEquals(rule, { ...rule, mask: 5 }))
-  assert.ok(!aclEquals({ ...rule, namedUsers: two }, { ...rule, namedUsers: [...two].reverse() }))
 })
 
 test('chmod moves the group bits to the mask, or to the group where there is no mask', () => {
