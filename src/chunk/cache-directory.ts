@@ -18,6 +18,7 @@ import { type Block, parseBlockName } from './keys.ts'
 const STALE_MS = 60_000
 const STATS_AT_ONCE = 16
 const PROBES = 'probe'
+const MAKE_ATTEMPTS = 3
 
 export interface Space {
   readonly totalBytes: number
@@ -158,16 +159,17 @@ export class CacheDirectory {
   }
 
   /** One level at a time, with chmod, since the umask shall not count. Somebody else's directory stays as it is. `floor`: a
-   *  directory that must be there. */
-  async #make(path: string, floor = '/'): Promise<void> {
+   *  directory that must be there. A sweep may take an empty one away in between, so it is tried again; /proc and mount points of
+   *  autofs say ENOENT for ever. */
+  async #make(path: string, floor = '/', attempts = MAKE_ATTEMPTS): Promise<void> {
     try {
       await call<void>(done => fs.mkdir(path, this.#dirMode, done))
       await call<void>(done => fs.chmod(path, this.#dirMode, done))
     } catch (error) {
       const code = codeOf(error)
-      if (code === 'ENOENT' && path !== floor) {
+      if (code === 'ENOENT' && path !== floor && attempts > 1) {
         await this.#make(dirname(path), floor)
-        return this.#make(path, floor)
+        return this.#make(path, floor, attempts - 1)
       }
       if (code !== 'EEXIST') throw error
       if (path.startsWith(this.root.slice(0, -1))) await this.#correctMode(path)

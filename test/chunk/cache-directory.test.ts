@@ -25,6 +25,10 @@ describe('a cache directory', () => {
     assert.equal(readFileSync(`${first.root}.lock`, 'latin1'), again.id)
   })
 
+  it('where nothing can be made is refused, not tried for ever', { timeout: 20_000 }, async () => {
+    await assert.rejects(CacheDirectory.open({ ...options, dir: '/proc/cache' }), /\/proc\/cache.* cannot be used/)
+  })
+
   it('can be probed, and the probes are no cached blocks', async () => {
     const directory = await CacheDirectory.open({ ...options, dir })
     await directory.probe(5_000_300)
