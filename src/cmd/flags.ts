@@ -104,7 +104,7 @@ export function parseValue(flag: Flag, text: string): Value {
     case 'duration': {
       const ms = parseDurationMs(text === '' ? '0' : text)
       // The reference takes it for 0 with a warning; a typing error in a time-out should not be guessed at.
-      if (ms === null) throw new CommandError(`Invalid duration value: ${text} for "${flag.name}"`)
+      if (ms === null || ms < 0) throw new CommandError(`Invalid duration value: ${text} for "${flag.name}"`)
       return ms
     }
   }

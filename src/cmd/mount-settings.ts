@@ -143,8 +143,8 @@ export function mountSettings(
     chunk: {
       maxUploads: atLeastOne(options, 'max-uploads'),
       maxDownloads: atLeastOne(options, 'max-downloads'),
-      getTimeoutMs: options.number('get-timeout'),
-      putTimeoutMs: options.number('put-timeout'),
+      getTimeoutMs: timeoutOf(options, 'get-timeout'),
+      putTimeoutMs: timeoutOf(options, 'put-timeout'),
       prefetch: options.number('prefetch'),
     },
     maxDeletes: options.number('max-deletes'),
@@ -249,6 +249,13 @@ function atLeastOne(options: Options, flag: string): number {
   const value = options.number(flag)
   if (value < 1) throw new CommandError(`Invalid value "${value}" for "${flag}": must be at least 1`)
   return value
+}
+
+/** With no time at all every request would fail. */
+function timeoutOf(options: Options, flag: string): number {
+  const ms = options.number(flag)
+  if (ms === 0) throw new CommandError(`Invalid value "${options.typed(flag)}" for "${flag}": must be more than 0`)
+  return ms
 }
 
 function metricsOf(options: Options): MetricsSettings {

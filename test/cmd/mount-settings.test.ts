@@ -70,6 +70,8 @@ describe('settings of a mount', () => {
     assert.throws(() => settings({ 'root-squash': 'nobody' }), /must be uid:gid/)
     assert.throws(() => settings({ 'free-space-ratio': '1' }), /must be below 1/)
     assert.throws(() => settings({ 'max-uploads': '0' }), /at least 1/)
+    assert.throws(() => settings({ 'get-timeout': '0' }), /Invalid value "0" for "get-timeout": must be more than 0/)
+    assert.throws(() => settings({ 'attr-cache': '-1' }), /Invalid duration value: -1 for "attr-cache"/)
   })
   it('take from -o what concerns us and leave the rest to the kernel', () => {
     const split = splitFuseOptions('ro,allow_other,writeback_cache,fsname=x,noexec,max_read=65536')
