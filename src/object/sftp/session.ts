@@ -14,6 +14,8 @@ const CONNECT_MS = 10_000
 /** The server is asked whether it is there; after so many questions without an answer the connection is lost. */
 const ALIVE_MS = 10_000
 const ALIVE_COUNT = 3
+/** While requests wait, one of them must be answered within so long: sshd may be well and the process that serves files hang. */
+export const SILENCE_MS = 60_000
 
 export class SftpSession {
   readonly #place: Place
@@ -22,20 +24,44 @@ export class SftpSession {
   #sftp: Promise<SFTPWrapper> | null = null
   #client: Client | null = null
   #isClosed = false
+  readonly #silenceMs: number
+  /** requests without an answer */
+  #unanswered = 0
+  #silence: NodeJS.Timeout | undefined
 
-  constructor(place: Place, password: string, env: Readonly<Record<string, string | undefined>>) {
+  constructor(
+    place: Place,
+    password: string,
+    env: Readonly<Record<string, string | undefined>>,
+    silenceMs: number = SILENCE_MS,
+  ) {
     this.#place = place
     this.#password = password
     this.#env = env
+    this.#silenceMs = silenceMs
   }
 
   /** One request. Errors are those of SFTP, with its status as `code`, or a Fault where there is no connection. */
   async call<T>(start: (sftp: SFTPWrapper, done: Done<T>) => void): Promise<T> {
     if (this.#isClosed) throw new Fault('the store is closed')
     const sftp = await (this.#sftp ??= this.#connect())
+    this.#unanswered++
+    // The connection ends, and with it every request.
+    this.#silence ??= setTimeout(() => this.#client?.destroy(), this.#silenceMs).unref()
     return new Promise((resolve, reject) => {
-      start(sftp, (error, value) => (error ? reject(error) : resolve(value as T)))
+      start(sftp, (error, value) => {
+        this.#heard()
+        if (error) reject(error)
+        else resolve(value as T)
+      })
     })
+  }
+
+  #heard(): void {
+    this.#unanswered--
+    if (this.#unanswered > 0) return void this.#silence?.refresh()
+    clearTimeout(this.#silence)
+    this.#silence = undefined
   }
 
   close(): void {
@@ -49,6 +75,11 @@ export class SftpSession {
     try {
       const sftp = await this.#open(client)
       client.on('close', () => this.#forget(client))
+      // The process behind it may end alone.
+      sftp.on('close', () => {
+        this.#forget(client)
+        client.destroy()
+      })
       this.#client = client
       if (this.#isClosed) client.end()
       return sftp

@@ -32,10 +32,14 @@ export class SftpStore implements ObjectStore {
   readonly #session: SftpSession
 
   /** Does no I/O. */
-  constructor({ bucket, accessKey, secretKey }: SftpSetting, env: Readonly<Record<string, string | undefined>>) {
+  constructor(
+    { bucket, accessKey, secretKey }: SftpSetting,
+    env: Readonly<Record<string, string | undefined>>,
+    silenceMs?: number,
+  ) {
     this.#place = placeOf(bucket, accessKey)
     const { host, port, user, root } = this.#place
-    this.#session = new SftpSession(this.#place, secretKey ?? '', env)
+    this.#session = new SftpSession(this.#place, secretKey ?? '', env, silenceMs)
     this.description = `${user}@${host}:${port}:${root}`
   }
 
