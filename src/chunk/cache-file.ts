@@ -9,7 +9,17 @@ import fs from 'node:fs'
 import { setImmediate as turn } from 'node:timers/promises'
 import { crc32c } from '@node-rs/crc32'
 import { call, ignore } from '../base/call.ts'
-import { canSum, loadFile, loadNow, readNow, saveFile, saveFileAndOpen } from '../base/whole-file.ts'
+import { takeRoom } from '../base/rooms.ts'
+import {
+  canSum,
+  loadFile,
+  loadNow,
+  openNow,
+  readNow,
+  saveFile,
+  saveFileAndOpen,
+  sumsBytes,
+} from '../base/whole-file.ts'
 
 export type VerifyLevel = 'none' | 'full' | 'shrink' | 'extend'
 
@@ -17,8 +27,14 @@ const PIECE_BYTES = 32 << 10
 /** Up to so many are copied on the event loop (some 25 µs) where they are in the kernel's memory: a trip through the thread pool
  *  costs more. */
 const READ_NOW_BYTES = 256 << 10
+/** The same for a part of an open file: the longest request of the kernel, and what its checksums are of around it (100 to 200 µs). */
+const PART_NOW_BYTES = (1 << 20) + 2 * PIECE_BYTES
 /** 4.5 µs a piece: so many stay well below a millisecond on the event loop */
 const PIECES_A_TURN = 32
+
+/** of one read, which is over before the next begins */
+const foundSums = Buffer.allocUnsafeSlow(sumsBytes(PART_NOW_BYTES))
+const lastByte = Buffer.allocUnsafeSlow(1)
 
 /** The cached bytes are not what was written. */
 export class CorruptCacheFile extends Error {}
@@ -57,21 +73,36 @@ export async function readStagedFile(
   blockBytes: number,
   level: VerifyLevel,
 ): Promise<{ readonly data: Buffer; readonly footer: Buffer }> {
-  const bytes = await loadCached(path, blockBytes + surplusBytes(blockBytes))
+  const { bytes, found } = await loadCached(path, blockBytes, level !== 'none')
   if (bytes.length < blockBytes)
     throw new CorruptCacheFile(`the file has ${bytes.length} bytes instead of ${blockBytes}`)
   const data = bytes.subarray(0, blockBytes)
   const surplus = bytes.subarray(blockBytes)
   const sums = checksumsIn(surplus, blockBytes)
-  if (sums && level !== 'none') await verify(data, 0, sums, blockBytes)
+  if (sums && level !== 'none') {
+    if (found) compare(found, sums, 0)
+    else await verify(data, 0, sums, blockBytes)
+  }
   return { data, footer: surplus.subarray(sums?.length ?? 0) }
 }
 
-/** Up to `most` bytes: at once where they are few and the kernel has them, else by one trip through the thread pool. */
-async function loadCached(path: string, most: number): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafeSlow(most)
-  const now = most <= READ_NOW_BYTES ? loadNow(path, bytes) : null
-  return bytes.subarray(0, now ?? (await loadFile(path, 0, bytes)))
+/** The file: at once where it is short and the kernel has it, else by one trip through the thread pool. `found`: the checksums of
+ *  the block that was read, where they were wanted and computed on the way; null: they were not. */
+async function loadCached(
+  path: string,
+  blockBytes: number,
+  summed: boolean,
+): Promise<{ readonly bytes: Buffer; readonly found: Buffer | null }> {
+  const most = blockBytes + surplusBytes(blockBytes)
+  if (most <= READ_NOW_BYTES) {
+    const bytes = Buffer.allocUnsafeSlow(most)
+    const got = loadNow(path, bytes) ?? (await loadFile(path, 0, bytes))
+    return { bytes: bytes.subarray(0, got), found: null }
+  }
+  const sumsLength = summed && canSum() ? sumsBytes(blockBytes) : 0
+  const room = Buffer.allocUnsafeSlow(most + sumsLength)
+  const got = await loadFile(path, 0, room, sumsLength > 0 ? blockBytes : 0)
+  return { bytes: room.subarray(0, got), found: sumsLength > 0 ? room.subarray(most) : null }
 }
 
 /** An open cache file, for reading parts: kept open while it is read often, since opening costs more than reading 4 KiB. */
@@ -94,11 +125,61 @@ export class CacheFile {
     return new CacheFile(await call<number>(done => fs.open(path, 'r', done)), blockBytes, undefined)
   }
 
+  /** Null where opening would have to wait. */
+  static openNow(path: string, blockBytes: number): CacheFile | null {
+    const fd = openNow(path)
+    return fd === null ? null : new CacheFile(fd, blockBytes, undefined)
+  }
+
+  /** As `read`, on the event loop, into memory that may be given back (rooms.ts); null where it would have to wait, for a disk or
+   *  because it is long. Throws CorruptCacheFile. */
+  readNow(off: number, len: number, level: VerifyLevel): Buffer | null {
+    if (len > PART_NOW_BYTES - 2 * PIECE_BYTES) return null
+    if (!this.#isVerified(len, level)) return this.#dataNow(off, len)
+    if (this.#sums === undefined) this.#sums = this.#sumsNow()
+    if (this.#sums === null) return this.#dataNow(off, len)
+    const isWide = level === 'extend'
+    if (this.#sums === undefined || !canSum() || (!isWide && off % PIECE_BYTES !== 0)) return null
+    const from = off - (off % PIECE_BYTES)
+    const end = isWide ? Math.min(roundUp(off + len), this.#blockBytes) : off + len
+    const wide = takeRoom(end - from)
+    const got = readNow(this.#fd, wide, from, foundSums.subarray(0, sumsBytes(wide.length)))
+    if (got === null) return null
+    if (got < wide.length) throw new CorruptCacheFile(`the file ends at ${from + got}`)
+    const pieces =
+      end === this.#blockBytes ? Math.ceil(wide.length / PIECE_BYTES) : Math.floor(wide.length / PIECE_BYTES)
+    compare(foundSums.subarray(0, 4 * pieces), this.#sums, from / PIECE_BYTES)
+    return wide.subarray(off - from, off - from + len)
+  }
+
+  /** Does the kernel have the end of the block at hand? Then it likely has all of it. */
+  isAtHand(): boolean {
+    return readNow(this.#fd, lastByte, this.#blockBytes - 1) === 1
+  }
+
+  #isVerified(len: number, level: VerifyLevel): boolean {
+    return level !== 'none' && (level !== 'full' || len === this.#blockBytes)
+  }
+
+  #dataNow(off: number, len: number): Buffer | null {
+    const data = takeRoom(len)
+    const got = readNow(this.#fd, data, off)
+    if (got !== null && got < len) throw new CorruptCacheFile(`the file ends at ${off + got}`)
+    return got === null ? null : data
+  }
+
+  /** undefined = not without waiting */
+  #sumsNow(): Buffer | null | undefined {
+    const surplus = Buffer.allocUnsafeSlow(surplusBytes(this.#blockBytes))
+    const got = readNow(this.#fd, surplus, this.#blockBytes)
+    return got === null ? undefined : checksumsIn(surplus.subarray(0, got), this.#blockBytes)
+  }
+
   /** Bytes [off, off + len) in a buffer of their own, verified as the level says. */
   async read(off: number, len: number, level: VerifyLevel): Promise<Buffer> {
     this.#readers++
     try {
-      if (level === 'none' || (level === 'full' && len < this.#blockBytes)) return await this.#readData(off, len)
+      if (!this.#isVerified(len, level)) return await this.#readData(off, len)
       if (this.#sums === undefined) this.#sums = await this.#readSums()
       if (this.#sums === null) return await this.#readData(off, len)
       if (level !== 'extend') return await this.#readVerified(off, len, this.#sums)
@@ -160,9 +241,17 @@ async function verify(data: Buffer, off: number, sums: Buffer, blockBytes: numbe
   }
 }
 
+/** The checksums that were found are those stored for the pieces from `first` on. */
+function compare(found: Buffer, stored: Buffer, first: number): void {
+  if (found.compare(stored, 4 * first, 4 * first + found.length) === 0) return
+  let piece = 0
+  while (found.readUInt32BE(4 * piece) === stored.readUInt32BE(4 * (first + piece))) piece++
+  throw new CorruptCacheFile(`checksum of the ${PIECE_BYTES} bytes from ${(first + piece) * PIECE_BYTES} on is wrong`)
+}
+
 /** CRC-32C of each 32 KiB piece, big-endian, one behind the other. */
 export async function checksums(data: Buffer): Promise<Buffer> {
-  const sums = Buffer.allocUnsafeSlow(checksumBytes(data.length))
+  const sums = Buffer.allocUnsafeSlow(sumsBytes(data.length))
   for (let index = 0; index * PIECE_BYTES < data.length; index++) {
     sums.writeUInt32BE(crc32c(data.subarray(index * PIECE_BYTES, (index + 1) * PIECE_BYTES)), index * 4)
     if ((index + 1) % PIECES_A_TURN === 0) await turn()
@@ -170,16 +259,15 @@ export async function checksums(data: Buffer): Promise<Buffer> {
   return sums
 }
 
-const checksumBytes = (blockBytes: number): number => 4 * Math.ceil(blockBytes / PIECE_BYTES)
 const roundUp = (offset: number): number => Math.ceil(offset / PIECE_BYTES) * PIECE_BYTES
 
 /** What may follow the data: checksums and a footer of 18 or 20 bytes. Asking for a little more tells where the file ends. */
-const surplusBytes = (blockBytes: number): number => checksumBytes(blockBytes) + 64
+const surplusBytes = (blockBytes: number): number => sumsBytes(blockBytes) + 64
 
 /** The opening rule: what the surplus over the data means. */
 function checksumsIn(surplus: Buffer, blockBytes: number): Buffer | null {
   if (surplus.length === 0 || surplus.length % 4 !== 0) return null
-  const length = checksumBytes(blockBytes)
+  const length = sumsBytes(blockBytes)
   if (surplus.length < length || surplus.length === surplusBytes(blockBytes)) {
     throw new CorruptCacheFile(`${surplus.length} bytes or more after the data are neither checksums nor a footer`)
   }

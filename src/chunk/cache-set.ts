@@ -98,6 +98,14 @@ export class CacheSet implements SecondLevel {
     return found ?? this.#readElsewhere(owner, block, off, len)
   }
 
+  readNow(block: Block, off: number, len: number): Buffer | null {
+    return this.ownerOf(block)?.readNow(block, off, len) ?? null
+  }
+
+  isAtHand(block: Block): boolean {
+    return this.ownerOf(block)?.isAtHand(block) ?? false
+  }
+
   offer(block: Block, bytes: Buffer, forced: boolean): void {
     this.ownerOf(block)?.offer(block, bytes, forced)
   }

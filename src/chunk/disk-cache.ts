@@ -160,6 +160,41 @@ export class DiskCache {
     return this.#readFile(block, key, off, len)
   }
 
+  /** As `read`, but null also where it would have to wait for a disk, or where it is not simply known. */
+  readNow(block: Block, off: number, len: number): Buffer | null {
+    const key = blockKey(block.id, block.index)
+    const waiting = this.#writer.read(key, block.length, off, len)
+    if (waiting) return waiting
+    const entry = this.#index.get(key)
+    if (entry?.length !== block.length || !this.#mayReadNow(key)) return null
+    const { clock, counters } = this.#o
+    const startedMs = clock.monotonicMs()
+    try {
+      const file = this.#files.now(key, () => this.#path(block), block.length)
+      const bytes = file === null ? null : file.readNow(off, len, this.#levelOf(key))
+      if (bytes === null) return null
+      counters.readSeconds.observe((clock.monotonicMs() - startedMs) / 1000)
+      this.#index.touch(entry, clock.now().sec)
+      return bytes
+    } catch (error) {
+      this.#unreadable(block, key, this.#path(block), error)
+      return null
+    }
+  }
+
+  /** Would `readNow` find the block, most likely? */
+  isAtHand(block: Block): boolean {
+    const key = blockKey(block.id, block.index)
+    if (this.#writer.has(key)) return true
+    if (this.#index.get(key)?.length !== block.length || !this.#mayReadNow(key)) return false
+    return this.#files.now(key, () => this.#path(block), block.length)?.isAtHand() ?? false
+  }
+
+  /** Not where a block may be staged and no more than that, nor from a disk that is to be watched. */
+  #mayReadNow(key: BlockKey): boolean {
+    return !this.#o.dropPages && this.#health.state === 'normal' && this.#stagingKnown && !this.#stage.has(key)
+  }
+
   /** Is it here? The disk is asked only until the first scan has ended. */
   async has(block: Block): Promise<boolean> {
     const key = blockKey(block.id, block.index)

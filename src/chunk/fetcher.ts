@@ -1,6 +1,7 @@
 /** Reads blocks: memory, then disk cache, then object store (spec vfs section 2.6).
  *
  *      in memory            → a view, at once
+ *      in the disk cache, and the kernel has it at hand → a copy of the part, at once
  *      somebody fetches it  → wait for that fetch
  *      small part           → the part alone, from the disk cache or by a range request; then the block is prefetched
  *      else                 → the whole block into memory, one fetch however many ask
@@ -18,6 +19,10 @@ import { type Block, type BlockKey, blockKey, blockLength } from './keys.ts'
 export interface SecondLevel {
   /** Plain bytes [off, off + len) of the block; null where it has none, at once if it knows. Never rejects. */
   read(block: Block, off: number, len: number): Maybe<Buffer | null>
+  /** The same, at once or not at all: null where it would have to wait. */
+  readNow(block: Block, off: number, len: number): Buffer | null
+  /** Would `readNow` likely find any part of the block? Then it need not be fetched ahead. */
+  isAtHand(block: Block): boolean
   /** Keeps a frozen block, or drops it where many wait already. `forced`: never drops for that reason. */
   offer(block: Block, bytes: Buffer, forced: boolean): void
   /** What whoever offered this block by force waits for before the next one: undefined, or a promise. */
@@ -59,7 +64,7 @@ export class Fetcher {
   }
 
   read(slice: SliceName, off: number, len: number): Maybe<Buffer[]> {
-    const { blockBytes, memory, memoryIsCache, counters } = this.#o
+    const { blockBytes, memory, memoryIsCache, disk, counters } = this.#o
     const pieces: Maybe<Buffer>[] = []
     let complete = true
     for (let at = off; at < off + len; ) {
@@ -72,8 +77,15 @@ export class Fetcher {
         pieces.push(cached.subarray(inBlock, inBlock + count))
         if (memoryIsCache()) counters.hit(count)
       } else {
-        complete = false
-        pieces.push(this.#fetch({ id: slice.id, index, length }, inBlock, count))
+        const block = { id: slice.id, index, length }
+        const now = disk?.readNow(block, inBlock, count)
+        if (now) {
+          pieces.push(now)
+          counters.hit(count)
+        } else {
+          complete = false
+          pieces.push(this.#fetch(block, inBlock, count))
+        }
       }
       at += count
     }
@@ -82,13 +94,14 @@ export class Fetcher {
 
   /** Starts fetching the blocks of the range into memory; whether anything was started. Failures are left to the reader. */
   prefetch(slice: SliceName, off: number, len: number): boolean {
-    const { blockBytes, memory } = this.#o
+    const { blockBytes, memory, disk } = this.#o
     const end = Math.min(off + len, slice.size)
     let started = false
     for (let index = Math.floor(off / blockBytes); index * blockBytes < end; index++) {
       const key = blockKey(slice.id, index)
       if (memory.has(key) || this.#flights.has(key)) continue
       const block = { id: slice.id, index, length: blockLength(slice.size, index, blockBytes) }
+      if (disk?.isAtHand(block)) continue
       this.#whole(block, key, 'read').catch(() => {})
       started = true
     }

@@ -10,20 +10,21 @@ const TICK_MS = 5000
 
 interface Open {
   readonly file: Promise<CacheFile>
+  /** null while it is being opened */
+  opened: CacheFile | null
   tick: number
 }
 
 export class OpenCacheFiles {
   /** least recently used first */
   readonly #open = new Map<BlockKey, Open>()
+  #newest: Open | null = null
   #tick = 0
   #ticker: NodeJS.Timeout | undefined
 
   /** Runs `work` with the file open. After a failure the file is closed, so that the next read opens it anew. */
   async read<T>(key: BlockKey, path: string, blockBytes: number, work: (file: CacheFile) => Promise<T>): Promise<T> {
-    let open = this.#open.get(key)
-    if (open === undefined) open = { file: CacheFile.open(path, blockBytes), tick: this.#tick }
-    else this.#open.delete(key)
+    const open = this.#open.get(key) ?? this.#opening(path, blockBytes)
     this.#keep(key, open)
     try {
       return await work(await open.file)
@@ -33,6 +34,18 @@ export class OpenCacheFiles {
     }
   }
 
+  /** The file, if it is open or can be opened without waiting. */
+  now(key: BlockKey, path: () => string, blockBytes: number): CacheFile | null {
+    let open = this.#open.get(key)
+    if (open === undefined) {
+      const opened = CacheFile.openNow(path(), blockBytes)
+      if (opened === null) return null
+      open = { file: Promise.resolve(opened), opened, tick: this.#tick }
+    }
+    this.#keep(key, open)
+    return open.opened
+  }
+
   has(key: BlockKey): boolean {
     return this.#open.has(key)
   }
@@ -40,7 +53,7 @@ export class OpenCacheFiles {
   /** Takes over a file that was just written. */
   adopt(key: BlockKey, file: CacheFile): void {
     this.forget(key)
-    this.#keep(key, { file: Promise.resolve(file), tick: this.#tick })
+    this.#keep(key, { file: Promise.resolve(file), opened: file, tick: this.#tick })
   }
 
   /** Closes the file, once nobody reads it any more. */
@@ -48,6 +61,7 @@ export class OpenCacheFiles {
     const open = this.#open.get(key)
     if (open === undefined) return
     this.#open.delete(key)
+    if (this.#newest === open) this.#newest = null
     open.file.then(
       file => file.close(),
       () => {}, // it was never open
@@ -60,8 +74,22 @@ export class OpenCacheFiles {
     this.#ticker = undefined
   }
 
+  #opening(path: string, blockBytes: number): Open {
+    const open: Open = { file: CacheFile.open(path, blockBytes), opened: null, tick: this.#tick }
+    open.file.then(
+      file => {
+        open.opened = file
+      },
+      () => {}, // whoever reads hears of it
+    )
+    return open
+  }
+
   #keep(key: BlockKey, open: Open): void {
     open.tick = this.#tick
+    if (this.#newest === open) return
+    this.#newest = open
+    this.#open.delete(key)
     this.#open.set(key, open)
     this.#ticker ??= setInterval(() => this.#closeIdle(), TICK_MS).unref()
     if (this.#open.size > MOST_OPEN) this.forget(this.#open.keys().next().value as BlockKey)

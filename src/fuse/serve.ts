@@ -21,6 +21,7 @@ import { causeText, Fault } from '../base/fault.ts'
 import { inoToString } from '../base/ino.ts'
 import type { Log } from '../base/log.ts'
 import { isPromise } from '../base/maybe.ts'
+import { giveBack } from '../base/rooms.ts'
 import type { FileSystem, Invalidator } from '../vfs/file-system.ts'
 import { type AccessLogHook, AccessTrace, describeArguments } from './access-trace.ts'
 import { Call } from './call.ts'
@@ -234,7 +235,9 @@ export class FuseServer {
     if (bytes > call.size) throw new Fault(`${bytes} bytes for a request of ${call.size}`)
     // One writev takes few hundred pieces.
     const pieces = buffers.length > 256 ? [Buffer.concat(buffers)] : buffers
-    return this.#transport.replyData(call, 0, pieces, bytes)
+    const failed = this.#transport.replyData(call, 0, pieces, bytes)
+    giveBack(buffers)
+    return failed
   }
 
   #answerFault(operation: Operation, call: Call, error: unknown): void {

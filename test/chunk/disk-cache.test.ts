@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { addon } from '../../src/base/addon.ts'
 import type { ChunkOptions } from '../../src/chunk/store.ts'
 import { BLOCK, broken, FaultyStore, noCache, openTrial, pattern, readAll, type Trial, writeSlice } from './harness.ts'
 
@@ -127,6 +128,82 @@ describe('disk cache', () => {
     assert.equal(gets({ ...trial, chunks }), 0)
     assert.equal(trial.stat('used_read_buffer_size_bytes'), 0, 'the block is not loaded for that')
     await chunks.close()
+  })
+
+  describe('a cached block that the kernel has at hand', { skip: addon() === null && 'needs the addon' }, () => {
+    const ranges = [
+      [0, 10],
+      [32_767, 2],
+      [32_768, 32_768],
+      [40_000, 16_000],
+      [BLOCK - 100, 100],
+      [0, BLOCK],
+    ] as const
+
+    async function openWarm(cache: Partial<ChunkOptions['cache']>, bytes: Buffer): Promise<Trial & { path: string }> {
+      const id = nextId++
+      const first = await openCached({ largeWrite: true })
+      await writeSlice(first.chunks, id, bytes)
+      await first.chunks.close()
+      const trial = await openCached(cache, { prefetch: 0 }, first.store)
+      await eventually(() => trial.stat('blockcache_blocks') > 0, 'the scan has found the block')
+      await sleep(50) // until it is known that nothing is staged here
+      return { ...trial, path: `${trial.root}/raw/chunks/0/0/${id}_0_${bytes.length}` }
+    }
+    const sliceOf = ({ path }: { path: string }, size: number) => ({ id: Number(/(\d+)_0_\d+$/.exec(path)![1]), size })
+
+    for (const verifyChecksum of ['none', 'full', 'shrink', 'extend'] as const) {
+      it(`is read at once, and kept nowhere else: ${verifyChecksum}`, async () => {
+        const bytes = pattern(BLOCK)
+        const trial = await openWarm({ verifyChecksum }, bytes)
+        const slice = sliceOf(trial, BLOCK)
+        await trial.chunks.read(slice, 5, 5)
+        const before = trial.stat('blockcache_hits')
+        let atOnce = 0
+        const held: { views: Buffer[]; expected: Buffer }[] = []
+        for (const [off, len] of ranges) {
+          const read = trial.chunks.read(slice, off, len)
+          if (Array.isArray(read)) atOnce++
+          held.push({ views: await read, expected: bytes.subarray(off, off + len) })
+        }
+        // none was overwritten by a later one
+        for (const { views, expected } of held) assert.ok(Buffer.concat(views).equals(expected))
+        // with shrink, a range that does not begin with a checksummed piece takes the thread pool
+        assert.equal(atOnce, verifyChecksum === 'shrink' ? 3 : ranges.length)
+        assert.equal(trial.stat('blockcache_hits') - before, ranges.length)
+        assert.equal(trial.chunks.prefetch(slice, 0, BLOCK), false, 'it need not be fetched ahead')
+        assert.equal(trial.stat('used_read_buffer_size_bytes'), 0)
+        assert.equal(gets(trial), 0)
+        await trial.chunks.close()
+      })
+    }
+
+    it('is verified at each read: a bit that flips in between is found', async () => {
+      const bytes = pattern(BLOCK)
+      const trial = await openWarm({}, bytes)
+      const slice = sliceOf(trial, BLOCK)
+      assert.ok(Array.isArray(trial.chunks.read(slice, 40_000, 10)))
+      const file = await fs.open(trial.path, 'r+')
+      await file.write(Buffer.from([bytes[40_005]! ^ 0x10]), 0, 1, 40_005)
+      await file.close()
+      assert.ok(Array.isArray(trial.chunks.read(slice, 100, 10)), 'another piece is as good as before')
+      assert.ok(Buffer.concat(await trial.chunks.read(slice, 40_000, 10)).equals(bytes.subarray(40_000, 40_010)))
+      await eventually(async () => !(await exists(trial.path)), 'the file is removed')
+      await trial.chunks.close()
+    })
+
+    it('is fetched anew where its file has become shorter', async () => {
+      const bytes = pattern(BLOCK)
+      for (const verifyChecksum of ['none', 'extend'] as const) {
+        const trial = await openWarm({ verifyChecksum }, bytes)
+        const slice = sliceOf(trial, BLOCK)
+        assert.ok(Array.isArray(trial.chunks.read(slice, 0, 10)))
+        await fs.truncate(trial.path, 50_000)
+        assert.ok(Buffer.concat(await trial.chunks.read(slice, 49_000, 10_000)).equals(bytes.subarray(49_000, 59_000)))
+        assert.ok(gets(trial) > 0)
+        await trial.chunks.close()
+      }
+    })
   })
 
   for (const [verifyChecksum, off, len, found] of [

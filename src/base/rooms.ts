@@ -1,0 +1,35 @@
+/** Memory for the answers to reads that are given at once, used again for the next ones. Fresh memory costs more than the bytes: page
+ *  faults, and a collection of the whole heap for every few dozen MiB (half of all CPU time of reads from the disk cache).
+ *
+ *      takeRoom ─► filled ─► handed on as a view, to one reader ─► written to the kernel ─► giveBack
+ *                                                             └─► lost on the way: the collector's
+ *
+ *  Nobody has to give back, so nothing leaks; who gives back must be the last to look. Only the writer of answers does. */
+
+const SMALL_BYTES = 64 << 10
+/** the longest request of the kernel, and the checksummed pieces around it */
+const LARGE_BYTES = (1 << 20) + SMALL_BYTES
+/** of each size; more are only needed where answers wait for other parts of theirs */
+const MOST_IDLE = 2
+
+const small: Buffer[] = []
+const large: Buffer[] = []
+const taken = new WeakSet<ArrayBufferLike>()
+
+/** A buffer that nobody else has, with whatever bytes were in it before; of its memory only this view is to be used. */
+export function takeRoom(bytes: number): Buffer {
+  if (bytes > LARGE_BYTES) return Buffer.allocUnsafeSlow(bytes)
+  const isSmall = bytes <= SMALL_BYTES
+  const room = (isSmall ? small : large).pop() ?? Buffer.allocUnsafeSlow(isSmall ? SMALL_BYTES : LARGE_BYTES)
+  taken.add(room.buffer)
+  return room.length === bytes ? room : room.subarray(0, bytes)
+}
+
+/** Nobody looks at these views any more: memory that came from `takeRoom` is used again, any other is left alone. */
+export function giveBack(views: readonly Buffer[]): void {
+  for (const { buffer } of views) {
+    if (!taken.delete(buffer)) continue
+    const idle = buffer.byteLength === SMALL_BYTES ? small : large
+    if (idle.length < MOST_IDLE) idle.push(Buffer.from(buffer as ArrayBuffer))
+  }
+}
