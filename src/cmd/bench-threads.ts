@@ -44,8 +44,8 @@ export class BenchThreads {
 
   /** Seconds from the first thread's beginning to the last one's end. */
   async run(phase: Phase): Promise<number> {
+    Atomics.store(this.#counter, 0, 0) // at once: a bar is drawn before anything is awaited
     await this.#ready
-    Atomics.store(this.#counter, 0, 0)
     const replies = await Promise.all(
       this.#workers.map(async worker => {
         worker.postMessage(phase)

@@ -17,10 +17,12 @@ export async function withBar<T>(name: string, total: number, read: () => number
       `\r\x1b[J${barLine({ name, current: read(), total, elapsedMs: performance.now() - start, isDone })}`,
     )
   }
+  // Begun before anything is drawn: the counts of the work before this one are gone then.
+  const running = work()
   draw(false)
   const timer = setInterval(() => draw(false), REDRAW_MS)
   try {
-    return await work()
+    return await running
   } finally {
     clearInterval(timer)
     draw(true)

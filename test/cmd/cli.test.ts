@@ -292,6 +292,22 @@ describe('bench', () => {
     assert.equal(ran.stdout.match(/^\|/gm)?.length, 6)
     assert.deepEqual(readdirSync(bench), [])
   })
+  it('counts in each bar from nothing to all', { skip: !existsSync('/usr/bin/script') && 'no script(1)' }, () => {
+    const bench = `${launcher} bench ${dir} --big-file-size 4 --small-file-count 2`
+    const ran = spawnSync('script', ['-qec', bench, '/dev/null'], {
+      encoding: 'utf8',
+      env: { ...process.env, SKIP_DROP_CACHES: 'true' },
+    })
+    const counts = [...ran.stdout.matchAll(/blocks: (\d+)\/(\d+) \[/g)].map(([, done, all]) => [
+      Number(done),
+      Number(all),
+    ])
+    assert.ok(counts.length >= 8, ran.stdout)
+    assert.deepEqual(
+      counts.filter(([done = 0, all = 0]) => done > all),
+      [],
+    )
+  })
   it('says each time that the caches were left alone', () => {
     assert.equal(ran.stderr.match(/Clear cache operation has been skipped/g)?.length, 4)
   })
