@@ -7,8 +7,3 @@ export class AssertionFailure extends Error {
 export function assert(condition: unknown, claim: string): asserts condition {
   if (!condition) throw new AssertionFailure(claim)
 }
-
-/** The end of an exhaustive switch. */
-export function unreachable(value: never): never {
-  throw new AssertionFailure(`unreachable: ${JSON.stringify(value)}`)
-}

@@ -3,7 +3,7 @@
 
 import { basename } from 'node:path'
 
-export const LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARNING', 'ERROR', 'FATAL'] as const
+const LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARNING', 'ERROR', 'FATAL'] as const
 export type Level = (typeof LEVELS)[number]
 
 export interface Log {

@@ -9,7 +9,7 @@ const STAGE_SHARE = 1 / 2
 /** what must stay free of `/`, where the cache has ended by mistake */
 const ROOT_RATIO = 0.2
 /** a file takes its inode and the rest of its last page too */
-export const FILE_OVERHEAD_BYTES = 4096
+const FILE_OVERHEAD_BYTES = 4096
 
 export interface CacheLimits {
   readonly sizeBytes: number

@@ -6,7 +6,7 @@ import type { SliceName } from './chunk-store.ts'
 /** A slice never crosses its chunk, so it is at most one chunk long. */
 export const MAX_SLICE_BYTES = 2 ** 26
 
-export const countBlocks = (sliceBytes: number, blockBytes: number): number => Math.ceil(sliceBytes / blockBytes)
+const countBlocks = (sliceBytes: number, blockBytes: number): number => Math.ceil(sliceBytes / blockBytes)
 
 /** Plain bytes of block `index`: full blocks, and what remains in the last one. */
 export const blockLength = (sliceBytes: number, index: number, blockBytes: number): number =>

@@ -38,7 +38,7 @@ const MIN_BLOCK = 64 << 10
 const MAX_BLOCK = 16 << 20
 const MAX_SHARDS = 256
 const FIRST_VERSION = '1.1.0-A'
-export const ACL_VERSION = '1.2.0-A'
+const ACL_VERSION = '1.2.0-A'
 
 /** fields that may never change, and what the refusal calls them */
 const IMMUTABLE = [

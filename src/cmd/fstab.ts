@@ -43,7 +43,7 @@ export interface FstabPlaces {
   readonly containerMarks: readonly string[]
 }
 
-export const SYSTEM_PLACES: FstabPlaces = {
+const SYSTEM_PLACES: FstabPlaces = {
   fstab: '/etc/fstab',
   helper: '/sbin/mount.juicefs',
   // The same two steps up from src/cmd and from dist/cmd.

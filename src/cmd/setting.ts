@@ -18,7 +18,7 @@ import type { ObjectStore } from '../object/store.ts'
 import { CommandError } from './exit.ts'
 
 /** The stored setting as text, null where the database holds no volume. */
-export async function loadSetting(engine: Engine): Promise<string | null> {
+async function loadSetting(engine: Engine): Promise<string | null> {
   const [json] = (await engine.gather([{ kind: 'format' }], 'look')) as [string | null]
   return json || null
 }

@@ -8,10 +8,10 @@ import { type Attr, S_IFMT_BY_TYPE, TYPE_DIRECTORY } from '../meta/model/attr.ts
 import type { Timeouts, Usage } from '../vfs/file-system.ts'
 
 export const ATTR_BYTES = 88
-export const ATTR_OUT_BYTES = 16 + ATTR_BYTES
+const ATTR_OUT_BYTES = 16 + ATTR_BYTES
 export const ENTRY_OUT_BYTES = 40 + ATTR_BYTES
-export const OPEN_OUT_BYTES = 16
-export const STATFS_OUT_BYTES = 80
+const OPEN_OUT_BYTES = 16
+const STATFS_OUT_BYTES = 80
 
 /** What stat(2) advises as the size of an I/O. */
 const IO_BYTES = 65536
@@ -34,7 +34,7 @@ export function putIno(u32: Uint32Array, at: number, ino: Ino): void {
  *
  *      0 ino          2 size         4 blocks (512 B)   6 atime    8 mtime    10 ctime     (64 bits each)
  *     12 atimensec   13 mtimensec   14 ctimensec       15 mode    16 nlink   17 uid   18 gid   19 rdev   20 blksize   21 flags */
-export function putAttr(u32: Uint32Array, at: number, ino: Ino, attr: Attr): void {
+function putAttr(u32: Uint32Array, at: number, ino: Ino, attr: Attr): void {
   putIno(u32, at, ino)
   putWide(u32, at + 2, attr.length)
   putWide(u32, at + 4, Math.ceil(attr.length / 512))

@@ -21,12 +21,11 @@ const CAPABILITY = 'security.capability'
 const MOST_HANDLES = 65_536
 
 /** Does this attribute hold bits that a write or truncation takes away? */
-export const holdsPrivileges = (attr: Attr): boolean =>
+const holdsPrivileges = (attr: Attr): boolean =>
   attr.type === TYPE_FILE && ((attr.mode & S_ISUID) !== 0 || (attr.mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP))
 
 /** set-group-id without the right to execute means mandatory locking and stays. */
-export const modeWithoutPrivileges = (mode: number): number =>
-  mode & ~(S_ISUID | ((mode & S_IXGRP) !== 0 ? S_ISGID : 0))
+const modeWithoutPrivileges = (mode: number): number => mode & ~(S_ISUID | ((mode & S_IXGRP) !== 0 ? S_ISGID : 0))
 
 export class PrivilegeKeeper {
   readonly #fs: FileSystem

@@ -19,7 +19,7 @@ import type { Attr } from './attr.ts'
 /** where atime, mtime, ctime, nlink, length and rdev begin */
 export const ATIME_AT = 11
 export const MTIME_AT = 23
-export const CTIME_AT = 35
+const CTIME_AT = 35
 export const NLINK_AT = 47
 export const LENGTH_AT = 51
 export const RDEV_AT = 59
@@ -28,7 +28,7 @@ const FIXED_BYTES = 63
 const PARENT_END = 71
 const ACL_BYTES = 8
 /** seconds i64, nanoseconds u32 */
-export const TIME_BYTES = 12
+const TIME_BYTES = 12
 
 /** Fault (EIO) naming the inode where the bytes are no record. A length beyond 2^53 comes back rounded. */
 export function decodeAttr(ino: Ino, bytes: Buffer): Attr {

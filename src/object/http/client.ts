@@ -12,7 +12,7 @@ import { hostText, originText } from './origin.ts'
 import { type ProxyServer, proxyOf } from './proxy.ts'
 import type { SecureContextSetting } from './tls.ts'
 
-export const USER_AGENT = 'juicefs-ts'
+const USER_AGENT = 'juicefs-ts'
 /** of the reference client (spec data-objects section 5) */
 const TIMES: HttpTimes = { connectMs: 10_000, silenceMs: 30_000 }
 const IDLE_MS = 300_000

@@ -191,7 +191,7 @@ const WRONG_REGION = new Set([301, 307, 400])
 const REGION = /^[a-z0-9-]+$/
 
 /** As SigV4 wants it: everything but unreserved characters and the slash. */
-export const escapeKey = (key: string): string => (PLAIN_KEY.test(key) ? key : key.split('/').map(escapeText).join('/'))
+const escapeKey = (key: string): string => (PLAIN_KEY.test(key) ? key : key.split('/').map(escapeText).join('/'))
 const PLAIN_KEY = /^[\w.~/-]*$/
 
 const escapeText = (text: string): string =>

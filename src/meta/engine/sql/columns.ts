@@ -39,7 +39,7 @@ export const NODE_COLUMNS = [
   'tier_id',
 ] as const
 /** how many columns `attrColumns` selects */
-export const ATTR_WIDTH = NODE_COLUMNS.length + 3
+const ATTR_WIDTH = NODE_COLUMNS.length + 3
 
 /** What to select of a node for `attrFromRow`. `alias`: '' or `n.`. Columns that an old volume lacks read as 0.
  *  `divide`: the operator of integer division (MySQL's `/` is none). */

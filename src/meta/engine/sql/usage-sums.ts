@@ -29,7 +29,7 @@ const replacesSummed = (change: Change): boolean =>
 export interface SumSink {
   /** to usedSpace and totalInodes */
   addUsage(space: number, inodes: number): void
-  /** a directory without a record stays without: it is recomputed when somebody reads it */
+  /** a directory without a record stays without: clients that want it count it anew */
   addDirUsage(ino: Ino, length: number, space: number, inodes: number): void
   /** a directory without a quota has none; users and groups get a record without limits (spec meta-sql section 4) */
   addQuotaUsage(type: QuotaType, key: number, space: number, inodes: number): void
