@@ -114,7 +114,11 @@ export async function startMount(
     watchMeta(meta, metrics)
     const subdirRoot = await rootOf(meta, settings.subdir)
     await meta.newSession()
-    undo.push(() => meta.closeSession())
+    undo.push(async () => {
+      const { sid } = meta
+      await meta.closeSession()
+      if (sid !== 0) log.info(`close session ${sid}: <nil>`)
+    })
     const { maxDeletes } = settings
     const sweeps = !settings.meta.noBackgroundJobs && !readOnly
     const jobs = new BackgroundJobs({ meta, chunks, clock, log, random, metrics, maxDeletes, sweeps })
@@ -220,7 +224,9 @@ export async function startMount(
       flush: () => vfs.flushAll(),
       close: async () => {
         await server.drain()
+        const start = clock.monotonicMs()
         await vfs.flushAll()
+        log.info(`flush buffered data in ${durationText(clock.monotonicMs() - start)}`)
         await undoAll()
       },
     }

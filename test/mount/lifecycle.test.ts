@@ -114,7 +114,9 @@ describe('a mount', { skip: mountSkip }, () => {
     writeFileSync(join(volume.mountPoint, 'last'), 'x'.repeat(100_000))
     volume.unmount()
     assert.ok(!isAlive(pid))
-    assert.match(log(), /The juicefs mount process exit successfully, mountpoint: "[^"]*" \[\S+\]\n$/)
+    const end =
+      /flush buffered data in \S+ .*\n.*close session \d+: <nil> .*\n.*The juicefs mount process exit successfully, mountpoint: "[^"]*" \[\S+\]\n$/
+    assert.match(log(), end)
     volume.mount()
     assert.equal(readFileSync(join(volume.mountPoint, 'last'), 'latin1').length, 100_000)
   })
