@@ -5,7 +5,7 @@
  *  Hot methods stay synchronous where the engine is: no promise is made for a lookup on SQLite. */
 
 import type { Name } from '../base/bytes.ts'
-import type { Errno } from '../base/errno.ts'
+import { EROFS, type Errno } from '../base/errno.ts'
 import { causeText, Fault } from '../base/fault.ts'
 import { type Ino, inoToString, ROOT_INO } from '../base/ino.ts'
 import { chain, isPromise, type Maybe } from '../base/maybe.ts'
@@ -36,6 +36,7 @@ export class MetaClient extends Files implements Meta {
   // ── locks ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   flock(ino: Ino, owner: LockOwner, type: 'R' | 'W' | 'U', wait: Cancel | null): Maybe<undefined | Errno> {
+    if (this.config.readOnly) return readOnlyVerdict(type)
     const key = `flock ${ino} ${owner}`
     if (this.#owed.has(key)) return this.#owed.settle(key).then(() => this.flock(ino, owner, type, wait))
     const attempt = (kind: 'R' | 'W' | 'U') => this.run('change', () => flock(ino, this.sid, owner, kind), ino)
@@ -50,6 +51,7 @@ export class MetaClient extends Files implements Meta {
   }
 
   setPlock(ino: Ino, owner: LockOwner, lock: Plock, wait: Cancel | null): Maybe<undefined | Errno> {
+    if (this.config.readOnly) return readOnlyVerdict(lock.type)
     const key = `plock ${ino} ${owner}`
     if (this.#owed.has(key)) return this.#owed.settle(key).then(() => this.setPlock(ino, owner, lock, wait))
     const attempt = (wanted: Plock) => this.run('change', () => setPlock(ino, this.sid, owner, wanted), ino)
@@ -156,6 +158,9 @@ export class MetaClient extends Files implements Meta {
     return result
   }
 }
+
+/** A read-only client has no session, with which a lock would go when the client dies. */
+const readOnlyVerdict = (type: Plock['type']): undefined | Errno => (type === 'U' ? undefined : EROFS)
 
 /** Runs what nobody waits for; who fails has said so. */
 function settled(action: () => Maybe<unknown>): void {

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { EAGAIN, EDQUOT, EINTR, ENOENT, ENOSPC, type Errno } from '../../../src/base/errno.ts'
+import { EAGAIN, EDQUOT, EINTR, ENOENT, ENOSPC, EROFS, type Errno } from '../../../src/base/errno.ts'
 import { type Ino, ROOT_INO, TRASH_INO } from '../../../src/base/ino.ts'
 import { checkVolume } from '../../../src/meta/check.ts'
 import { QUOTA_DIR, type Quota } from '../../../src/meta/facts.ts'
@@ -92,6 +92,16 @@ describe('locks of two clients', () => {
       await lock(a, ino, ONE, 'U', null)
       await sleep(30)
       assert.equal(await lock(a, ino, THREE, 'W', null), undefined)
+      await v.close()
+    })
+
+    it(`${kind}: a read-only client takes none, for nobody would give it back when it dies`, async () => {
+      const { v, a } = await pair()
+      const { ino } = await ok(a.meta.make(v.caller(), ROOT_INO, 'f', FILE))
+      const reader = await v.client({ config: { readOnly: true } })
+      assert.equal(await lock(reader, ino, TWO, 'R', new Patience()), EROFS)
+      assert.equal(await lock(reader, ino, TWO, 'U', null), undefined)
+      assert.equal(await lock(a, ino, ONE, 'W', null), undefined)
       await v.close()
     })
 
