@@ -5,6 +5,7 @@ import type { Clock } from '../base/clock.ts'
 import { errnoName } from '../base/errno.ts'
 import { exponentialBuckets, linearBuckets, type Metrics, type Reading } from '../base/metrics.ts'
 import type { MetaClient } from '../meta/client.ts'
+import type { Engine } from '../meta/engine.ts'
 import { QUOTA_DIR, QUOTA_GROUP, QUOTA_USER, type Quota } from '../meta/facts.ts'
 import { measureOperations } from '../meta/measure.ts'
 import type { Usage } from '../meta/meta.ts'
@@ -19,6 +20,23 @@ export function watchMeta(meta: MetaClient, metrics: Metrics): void {
   meta.hooks.onTransaction = micros => durations.observe(micros / 1e6)
   meta.hooks.onConflict = operation => restarts.add(1, operation)
   measureOperations(meta, metrics)
+  watchEngine(meta.engine, metrics)
+}
+
+/** The connection to a database on a server. (What starts again because another client was faster: `transaction_restart`.) */
+function watchEngine({ counts }: Engine, metrics: Metrics): void {
+  if (counts === undefined) return
+  const counter = (name: string, help: string, read: () => number): void =>
+    metrics.counters(`meta_engine_${name}`, help, [], () => [[[], read()]])
+  counter('requests', 'Requests to the database.', () => counts.requests)
+  counter('connects', 'Connections made to the database.', () => counts.connects)
+  counter('lost_replies', 'Requests whose answer was lost with the connection.', () => counts.lost)
+  metrics.counters(
+    'meta_engine_retries',
+    'What the database undid or turned away and was tried again.',
+    ['reason'],
+    () => Array.from(counts.retries, ([reason, count]): Reading => [[reason], count]),
+  )
 }
 
 export interface WatchedMount {

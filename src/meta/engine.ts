@@ -70,6 +70,18 @@ export interface Page<T> {
 /** Opaque: whatever the engine needs to go on. Null = from the beginning. */
 export type Cursor = string | number
 
+/** What an engine with a server has counted since it was opened. */
+export interface EngineCounts {
+  /** requests sent, those that were sent again included */
+  readonly requests: number
+  /** connections made */
+  readonly connects: number
+  /** requests whose answer was lost with their connection */
+  readonly lost: number
+  /** what the server undid or turned away for the moment, and was tried again, by reason (`deadlock`) */
+  readonly retries: ReadonlyMap<string, number>
+}
+
 export interface Engine {
   /** `memory`, `sqlite3`, … for messages and metrics */
   readonly kind: string
@@ -78,6 +90,7 @@ export interface Engine {
   /** Usage is summed in the client and written every second: one that dies loses what it summed since, and the volume's usage
    *  must be recounted some time. */
   readonly sumsUsage?: boolean
+  readonly counts?: EngineCounts
   /** Creates what must exist before the first fact (tables, indexes). Idempotent. */
   prepare(): Maybe<void>
   /** One fact a read, in order. Faults (EIO) on records that cannot be decoded, naming the inode. */

@@ -11,9 +11,9 @@ import {
   isAboutEncryption,
   isChanged,
   isTaken,
-  isTransient,
   isUncertain,
   LostReply,
+  reasonOf,
   type ServerError,
   type Session,
 } from './errors.ts'
@@ -238,7 +238,7 @@ export class MysqlConnection {
 /** May it be that what was sent is done? `isEnd`: nothing but the COMMIT was left to fail. */
 function isUnknown(error: ServerError, isEnd: boolean): boolean {
   if (error.fatal === true || error.sqlState === undefined || isUncertain(error)) return true
-  return isEnd && !(isChanged(error) || isTaken(error) || isTransient(error))
+  return isEnd && !(isChanged(error) || isTaken(error) || reasonOf(error) !== null)
 }
 
 /** The driver gives one result as it is, several as a list; and of a statement without rows a head. */

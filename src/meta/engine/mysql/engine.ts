@@ -15,10 +15,11 @@ import { ID_COUNTERS } from '../sql/counters.ts'
 import { jitter } from '../sql/jitter.ts'
 import { needsSums, SUMMED_READS, type UsageSums } from '../sql/usage-sums.ts'
 import { UsageWriter } from '../sql/usage-writer.ts'
+import type { Tally } from '../tally.ts'
 import { Committer } from './commit.ts'
-import { faultOf, isMadeMeanwhile, isNoTable, isTransient, LostReply, wordsOf } from './errors.ts'
+import { faultOf, isMadeMeanwhile, isNoTable, LostReply, reasonOf, wordsOf } from './errors.ts'
 import { Gatherer } from './gather.ts'
-import { Pool, type PoolCounts } from './pool.ts'
+import { Pool } from './pool.ts'
 import { Scanner } from './scan.ts'
 import { missing, schemaQuestions, storedOf } from './schema.ts'
 import { collationOf, requireServer, warningOf } from './server.ts'
@@ -39,11 +40,6 @@ export interface MysqlOptions {
   readonly env?: Readonly<Record<string, string | undefined>>
 }
 
-export interface MysqlCounts extends PoolCounts {
-  /** what the server undid because of a deadlock or a lock that was held too long, and what was sent again */
-  again: number
-}
-
 interface Parts {
   readonly pool: Pool
   readonly tables: Tables
@@ -60,6 +56,7 @@ const REFUSAL: Outcome = { done: false }
 export class MysqlEngine implements Engine {
   readonly kind = 'mysql'
   readonly sumsUsage = true
+  readonly counts: Tally
   readonly #parts: Parts
   readonly #again: Again
   readonly #committer: Committer
@@ -95,17 +92,13 @@ export class MysqlEngine implements Engine {
   private constructor(parts: Parts) {
     const { pool, tables, patienceMs, random, log } = parts
     this.#parts = parts
-    this.#again = new Again({ isTransient, patienceMs, random })
+    this.counts = pool.tally
+    this.#again = new Again({ reasonOf, tally: this.counts, patienceMs, random })
     const again = this.#again
     this.#committer = new Committer({ pool, again, tables, patienceMs, ask: reads => this.#ask(reads) })
     this.#usage = new UsageWriter({ write: sums => this.#writeUsage(sums), log })
     this.#gatherer = new Gatherer(tables)
     this.#scanner = new Scanner(tables)
-  }
-
-  /** Round trips and statements since the engine was opened: for metrics and measurements. */
-  get counts(): MysqlCounts {
-    return { ...this.#parts.pool.counts, again: this.#again.count }
   }
 
   /** Each statement stands by itself, and does nothing where somebody else was faster: several clients may do it at once. */

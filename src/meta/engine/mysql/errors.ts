@@ -46,8 +46,16 @@ export const isTaken = (error: unknown): boolean => hasNumber(error, 1062, 1586)
 export const isXattrTaken = (error: unknown): boolean =>
   isTaken(error) && /_xattr_name['"`]?$/.test((error as ServerError).sqlMessage ?? '')
 
-/** Deadlock, lock wait timeout, changed since last read, conflict in a cluster: as good as new the next time. */
-export const isTransient = (error: unknown): boolean => hasNumber(error, 1213, 1205, 1020, 3101, 1615)
+/** Deadlock, lock wait timeout, changed since last read, conflict in a cluster: as good as new the next time. Null: none of
+ *  them. */
+export const reasonOf = (error: unknown): string | null => TRANSIENT[numberOf(error)] ?? null
+const TRANSIENT: Readonly<Record<number, string>> = {
+  1213: 'deadlock',
+  1205: 'lock_timeout',
+  1020: 'serialization',
+  3101: 'serialization',
+  1615: 'prepare',
+}
 
 /** A table or column that the schema sync of a newer client would have made: old volumes, databases without a volume. */
 export const isNoTable = (error: unknown): boolean => hasNumber(error, 1146, 1054)

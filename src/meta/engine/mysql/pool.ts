@@ -7,6 +7,7 @@
  *  `patienceMs`. What was on a connection that broke is sent again only where its caller says that it may be. */
 
 import { Fault } from '../../../base/fault.ts'
+import { Tally } from '../tally.ts'
 import { MysqlConnection, type Server, type Travel } from './connection.ts'
 import { isOutage, LostReply, wordsOf } from './errors.ts'
 import type { Answer, Statement } from './statement.ts'
@@ -30,17 +31,6 @@ export interface PoolOptions {
   readonly log: (message: string) => void
 }
 
-export interface PoolCounts {
-  /** round trips */
-  flights: number
-  /** with BEGIN and COMMIT */
-  statements: number
-  /** connections made */
-  connects: number
-  /** packets whose reply was lost */
-  lost: number
-}
-
 const TRAVEL: Readonly<Record<Purpose, Travel>> = { repeat: 'alone', commit: 'transaction' }
 
 interface Job {
@@ -52,7 +42,7 @@ interface Job {
 }
 
 export class Pool {
-  readonly counts: PoolCounts = { flights: 0, statements: 0, connects: 0, lost: 0 }
+  readonly tally = new Tally()
   readonly server: Server
   readonly #url: MysqlUrl
   readonly #options: PoolOptions
@@ -75,7 +65,7 @@ export class Pool {
     this.#url = url
     this.#options = options
     this.server = first.server
-    this.counts.connects++
+    this.tally.connects++
     this.#all.add(first)
     this.#idle.push(first)
     this.#sweep = setInterval(() => this.#sweepNow(), SWEEP_MS)
@@ -115,8 +105,7 @@ export class Pool {
 
   async #send(connection: MysqlConnection, job: Job): Promise<void> {
     const { statements, purpose } = job
-    this.counts.flights++
-    this.counts.statements += statements.length + (purpose === 'commit' ? 2 : 0)
+    this.tally.requests++
     try {
       job.resolve(await connection.fly(statements, TRAVEL[purpose]))
     } catch (error) {
@@ -129,7 +118,7 @@ export class Pool {
   }
 
   #lost(job: Job, error: LostReply): void {
-    this.counts.lost++
+    this.tally.lost++
     if (job.purpose === 'commit') job.reject(error)
     else if (performance.now() < job.deadlineMs) this.#queue.unshift(job)
     else job.reject(this.#away(error.cause))
@@ -140,7 +129,7 @@ export class Pool {
     try {
       const connection = await MysqlConnection.open(this.#url, CONNECT_TIMEOUT_MS)
       if (this.#isClosed) return void connection.close()
-      this.counts.connects++
+      this.tally.connects++
       this.#failures = 0
       this.#outage = undefined
       this.#all.add(connection)

@@ -15,10 +15,11 @@ import { ID_COUNTERS } from '../sql/counters.ts'
 import { jitter } from '../sql/jitter.ts'
 import { needsSums, SUMMED_READS, type UsageSums } from '../sql/usage-sums.ts'
 import { UsageWriter } from '../sql/usage-writer.ts'
+import type { Tally } from '../tally.ts'
 import { Committer } from './commit.ts'
-import { faultOf, isMadeMeanwhile, isNoTable, isTransient, LostReply } from './errors.ts'
+import { faultOf, isMadeMeanwhile, isNoTable, LostReply, reasonOf } from './errors.ts'
 import { Gatherer } from './gather.ts'
-import { Pool, type PoolCounts } from './pool.ts'
+import { Pool } from './pool.ts'
 import { Scanner } from './scan.ts'
 import { missing, type Stored, schemaQuestion, storedOf } from './schema.ts'
 import { Tables } from './tables.ts'
@@ -37,11 +38,6 @@ export interface PostgresOptions {
   readonly env?: Readonly<Record<string, string | undefined>>
 }
 
-export interface PostgresCounts extends PoolCounts {
-  /** commits that the server undid because of a deadlock or a serialization failure, and that were sent again */
-  again: number
-}
-
 const PATIENCE_MS = 30_000
 const OLDEST_VERSION = 130_000
 const REFUSAL: Outcome = { done: false }
@@ -49,6 +45,7 @@ const REFUSAL: Outcome = { done: false }
 export class PostgresEngine implements Engine {
   readonly kind = 'postgres'
   readonly sumsUsage = true
+  readonly counts: Tally
   readonly #pool: Pool
   readonly #readOnly: boolean
   readonly #tables: Tables
@@ -92,7 +89,8 @@ export class PostgresEngine implements Engine {
     this.#gatherer = new Gatherer(tables)
     this.#scanner = new Scanner(tables)
     const { patienceMs, random, log } = options
-    this.#again = new Again({ isTransient, patienceMs, random })
+    this.counts = pool.tally
+    this.#again = new Again({ reasonOf, tally: this.counts, patienceMs, random })
     this.#usage = new UsageWriter({ write: sums => this.#writeUsage(sums), log })
     this.#committer = new Committer({
       pool,
@@ -101,11 +99,6 @@ export class PostgresEngine implements Engine {
       again: this.#again,
       ask: reads => this.#ask(reads),
     })
-  }
-
-  /** Round trips and statements since the engine was opened: for metrics and measurements. */
-  get counts(): PostgresCounts {
-    return { ...this.#pool.counts, again: this.#again.count }
   }
 
   async prepare(): Promise<void> {

@@ -38,8 +38,13 @@ export function isTaken(error: unknown): boolean {
   return !(counted && constraint === `${table}_pkey`) // a sequence that is behind its table would conflict forever
 }
 
-/** Serialization failures and deadlocks: rolled back, and as good as new the next time. */
-export const isTransient = (error: unknown): boolean => ['40001', '40P01', '55P03'].includes(codeOf(error))
+/** Serialization failures and deadlocks: rolled back, and as good as new the next time. Null: none of them. */
+export const reasonOf = (error: unknown): string | null => TRANSIENT[codeOf(error)] ?? null
+const TRANSIENT: Readonly<Record<string, string>> = {
+  '40001': 'serialization',
+  '40P01': 'deadlock',
+  '55P03': 'lock_timeout',
+}
 
 /** A table or column that the schema sync of a newer client would have made: old volumes, databases without a volume. */
 export const isNoTable = (error: unknown): boolean => ['42P01', '42703', '3F000'].includes(codeOf(error))

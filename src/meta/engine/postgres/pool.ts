@@ -7,6 +7,7 @@
  *  `patienceMs`. What was on a connection that broke is sent again only where its caller says that it may be. */
 
 import { causeText, Fault } from '../../../base/fault.ts'
+import { Tally } from '../tally.ts'
 import { PgConnection, type Server } from './connection.ts'
 import { isOutage, isPoolersFault, LostReply } from './errors.ts'
 import type { Answer, Statement } from './flight.ts'
@@ -29,16 +30,6 @@ export interface PoolOptions {
   readonly log: (message: string) => void
 }
 
-export interface PoolCounts {
-  /** round trips */
-  flights: number
-  statements: number
-  /** connections made */
-  connects: number
-  /** flights whose reply was lost */
-  lost: number
-}
-
 interface Job {
   readonly statements: readonly Statement[]
   readonly whenLost: WhenLost
@@ -48,7 +39,7 @@ interface Job {
 }
 
 export class Pool {
-  readonly counts: PoolCounts = { flights: 0, statements: 0, connects: 0, lost: 0 }
+  readonly tally = new Tally()
   readonly server: Server
   readonly #url: PostgresUrl
   readonly #options: PoolOptions
@@ -74,7 +65,7 @@ export class Pool {
     this.server = first.server
     // Behind a pooler a transaction may meet any server process, and none that knows its statements.
     this.#isUnnamed = !url.prepared || first.server.backend === null
-    this.counts.connects++
+    this.tally.connects++
     this.#all.add(first)
     this.#idle.push(first)
     this.#sweep = setInterval(() => this.#sweepNow(), SWEEP_MS)
@@ -114,8 +105,7 @@ export class Pool {
 
   async #send(connection: PgConnection, job: Job): Promise<void> {
     const { statements } = job
-    this.counts.flights++
-    this.counts.statements += statements.length
+    this.tally.requests++
     try {
       const flight = this.#isUnnamed ? statements.map(statement => ({ ...statement, name: '' })) : statements
       job.resolve(await connection.fly(flight))
@@ -141,7 +131,7 @@ export class Pool {
   }
 
   #lost(job: Job, error: LostReply): void {
-    this.counts.lost++
+    this.tally.lost++
     if (job.whenLost === 'report') job.reject(error)
     else if (performance.now() < job.deadlineMs) this.#queue.unshift(job)
     else job.reject(this.#away(error.cause))
@@ -152,7 +142,7 @@ export class Pool {
     try {
       const connection = await PgConnection.open(this.#url, CONNECT_TIMEOUT_MS)
       if (this.#isClosed) return void connection.close()
-      this.counts.connects++
+      this.tally.connects++
       this.#failures = 0
       this.#outage = undefined
       this.#all.add(connection)

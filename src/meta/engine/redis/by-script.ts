@@ -40,6 +40,7 @@ export class ByScript implements Executor {
       return await this.#link.request('EVALSHA', [script.sha, ...rest], request)
     } catch (error) {
       if (!isScriptMissing(error)) throw error
+      this.#link.tally.retried('noscript')
       return await this.#link.request('EVAL', [script.source, ...rest], request)
     }
   }

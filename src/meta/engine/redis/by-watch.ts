@@ -127,6 +127,7 @@ export class ByWatch implements Executor {
       }
       // Some key changed since it was read; its guard may hold all the same.
       if (attempt >= MAX_ATTEMPTS) return null
+      this.#options.tally.retried('watch')
       await pause(Math.min(attempt, LONGEST_PAUSE_MS))
     }
   }

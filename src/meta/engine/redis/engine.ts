@@ -6,7 +6,7 @@
 import { EROFS } from '../../../base/errno.ts'
 import { Fault } from '../../../base/fault.ts'
 import { type Log, silentLog } from '../../../base/log.ts'
-import type { Cursor, Engine, Guard, Intent, Outcome, Page, ScanKind, Scans } from '../../engine.ts'
+import type { Cursor, Engine, EngineCounts, Guard, Intent, Outcome, Page, ScanKind, Scans } from '../../engine.ts'
 import type { Change, Fact, Read } from '../../facts.ts'
 import { ByScript } from './by-script.ts'
 import { ByWatch } from './by-watch.ts'
@@ -41,6 +41,7 @@ const REFUSAL: Outcome = { done: false }
 
 export class RedisEngine implements Engine {
   readonly kind = 'redis'
+  readonly counts: EngineCounts
   readonly #link: Link
   readonly #keys: Keys
   readonly #readOnly: boolean
@@ -63,6 +64,7 @@ export class RedisEngine implements Engine {
     options: { readonly readOnly: boolean; readonly log: Pick<Log, 'info' | 'warn'>; readonly withoutScripts: boolean },
   ) {
     this.#link = link
+    this.counts = linkOptions.tally
     this.#keys = keys
     this.#readOnly = options.readOnly
     this.#log = options.log

@@ -30,6 +30,14 @@ export const isPassing = (error: unknown): boolean =>
 /** Nothing was executed: another server is the one to ask. */
 export const isElsewhere = (error: unknown): boolean => saysOneOf(error, /\b(READONLY|MASTERDOWN|MOVED|ASK)\b/)
 
+/** For the metric: `moved`, `loading`, … */
+export const reasonOf = (error: unknown): string => {
+  if (error instanceof LostReply) return 'lost_reply'
+  const [code = 'refused'] =
+    /\b(LOADING|BUSY|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|READONLY|MASTERDOWN|MOVED|ASK)\b/.exec(String(error)) ?? []
+  return code.toLowerCase()
+}
+
 export const isScriptMissing = (error: unknown): boolean => saysOneOf(error, /\bNOSCRIPT\b/)
 
 /** The server has no scripts, or this user may not run any. */

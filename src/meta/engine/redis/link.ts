@@ -10,8 +10,9 @@
 
 import { Redis, type RedisOptions } from 'ioredis'
 import { Fault } from '../../../base/fault.ts'
+import type { Tally } from '../tally.ts'
 import { clusterConnector } from './cluster.ts'
-import { faultOf, isElsewhere, isPassing, isReply, LostReply } from './errors.ts'
+import { faultOf, isElsewhere, isPassing, isReply, LostReply, reasonOf } from './errors.ts'
 import type { Arg, Reply } from './instruction.ts'
 import { parseInfo, type ServerInfo } from './server-info.ts'
 import { type Place, placeText, type RedisUrl } from './url.ts'
@@ -40,6 +41,7 @@ export interface LinkOptions {
   /** A read-only mount may ask a replica. */
   readonly mayBeReplica: boolean
   readonly patienceMs: number
+  readonly tally: Tally
 }
 
 export interface Request {
@@ -114,6 +116,10 @@ export class Link {
     }
   }
 
+  get tally(): Tally {
+    return this.#options.tally
+  }
+
   get session(): Session | null {
     return this.#session
   }
@@ -123,10 +129,13 @@ export class Link {
     const session = this.#session
     if (session === null) throw new Fault(`send ${name}: not connected`)
     this.#cork()
+    this.#options.tally.requests++
     try {
       return (await this.#redis.callBuffer(name, args as Arg[])) as Reply
     } catch (error) {
-      throw isReply(error) ? error : new LostReply(session, error)
+      if (isReply(error)) throw error
+      this.#options.tally.lost++
+      throw new LostReply(session, error)
     }
   }
 
@@ -145,6 +154,7 @@ export class Link {
           throw error
         }
         if (performance.now() >= deadline) throw faultOf(error, doing)
+        this.#options.tally.retried(reasonOf(error))
         if (isElsewhere(error)) this.reconnect((error as Error).message)
         await pause(Math.min(FIRST_PAUSE_MS * 2 ** attempt, LAST_PAUSE_MS))
       }
@@ -191,6 +201,7 @@ export class Link {
       const session = { clientId: await clientId, info }
       if (connection !== this.#connection) return // broken meanwhile
       this.#session = session
+      this.#options.tally.connects++
       this.#wake()
     } catch (error) {
       this.#heard(error as Error)

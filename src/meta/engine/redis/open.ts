@@ -3,6 +3,7 @@
 import { ENOTSUP } from '../../../base/errno.ts'
 import { Fault } from '../../../base/fault.ts'
 import type { Log } from '../../../base/log.ts'
+import { Tally } from '../tally.ts'
 import { Keys } from './keys.ts'
 import { Link, type LinkOptions, PATIENCE_MS } from './link.ts'
 import type { ServerInfo } from './server-info.ts'
@@ -31,7 +32,7 @@ export async function openLink(text: string, options: OpenOptions): Promise<Open
   const url = parseRedisUrl(text, options.env)
   const { log, readOnly } = options
   if (url.ignored.length > 0) log.warn(`options of the Redis address without effect here: ${url.ignored.join(', ')}`)
-  const base = { url, mayBeReplica: readOnly, patienceMs: options.patienceMs ?? PATIENCE_MS }
+  const base = { url, mayBeReplica: readOnly, patienceMs: options.patienceMs ?? PATIENCE_MS, tally: new Tally() }
   const isCluster = url.place.kind === 'cluster' || (url.place.kind === 'server' && (await isPartOfCluster(url, base)))
   const prefix = isCluster ? `{${url.db}}` : ''
   const place = isCluster && url.place.kind === 'server' ? { kind: 'cluster' as const, seeds: [url.place] } : url.place
@@ -54,7 +55,7 @@ export async function openLink(text: string, options: OpenOptions): Promise<Open
 /** Asked before a database is chosen: a cluster has none. */
 async function isPartOfCluster(
   url: RedisUrl,
-  base: Pick<LinkOptions, 'url' | 'mayBeReplica' | 'patienceMs'>,
+  base: Pick<LinkOptions, 'url' | 'mayBeReplica' | 'patienceMs' | 'tally'>,
 ): Promise<boolean> {
   // A replica of a cluster knows its master.
   const probe = new Link({ ...base, place: url.place, prefix: '', db: 0, mayBeReplica: true })

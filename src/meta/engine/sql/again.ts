@@ -1,11 +1,14 @@
 /** What a server undid for reasons of its own (deadlock, serialization, a lock held too long) is as good as new the next time. */
 
+import type { Tally } from '../tally.ts'
+
 const MAX_ATTEMPTS = 20
 const LONGEST_PAUSE_MS = 50
 
 export interface AgainOptions {
-  /** Did the server undo it for such a reason? */
-  readonly isTransient: (error: unknown) => boolean
+  /** why the server undid it; null = not for such a reason */
+  readonly reasonOf: (error: unknown) => string | null
+  readonly tally: Tally
   /** after so long nothing is tried again */
   readonly patienceMs: number
   /** 0 ≤ x < 1, for the jitter of pauses */
@@ -13,8 +16,6 @@ export interface AgainOptions {
 }
 
 export class Again {
-  /** attempts that were undone, and made again */
-  count = 0
   readonly #options: AgainOptions
 
   constructor(options: AgainOptions) {
@@ -22,14 +23,15 @@ export class Again {
   }
 
   async run<T>(attempt: () => Promise<T>): Promise<T> {
-    const { isTransient, patienceMs, random } = this.#options
+    const { reasonOf, tally, patienceMs, random } = this.#options
     const deadlineMs = performance.now() + patienceMs
     for (let n = 1; ; n++) {
       try {
         return await attempt()
       } catch (error) {
-        if (!isTransient(error) || n === MAX_ATTEMPTS || performance.now() > deadlineMs) throw error
-        this.count++
+        const reason = reasonOf(error)
+        if (reason === null || n === MAX_ATTEMPTS || performance.now() > deadlineMs) throw error
+        tally.retried(reason)
         await sleep(Math.min(LONGEST_PAUSE_MS, 2 ** n) * random())
       }
     }
