@@ -7,6 +7,7 @@
 
 import { Fault } from '../../../base/fault.ts'
 import type { Log } from '../../../base/log.ts'
+import { SharedSync } from '../shared-sync.ts'
 import { faultOf, isReply, LostReply } from './errors.ts'
 import type { Keys } from './keys.ts'
 import { Link, type LinkOptions } from './link.ts'
@@ -25,8 +26,7 @@ export class Durability {
   #own: Link | null = null
   /** of each start of a server that was asked: does it tell? */
   readonly #tells = new Map<string, boolean>()
-  #running: Promise<void> | null = null
-  #next: Promise<void> | null = null
+  readonly #syncs = new SharedSync(() => this.#wait())
 
   constructor(main: Link, options: LinkOptions, keys: Keys, log: Pick<Log, 'warn'>) {
     this.#main = main
@@ -38,27 +38,11 @@ export class Durability {
   /** Resolves when everything that was committed before the call survives a power cut, as far as the server offers to tell.
    *  Those who come while one waits share the next wait. Fault (EIO). */
   sync(): Promise<void> {
-    if (this.#next) return this.#next
-    if (this.#running === null) return this.#start()
-    this.#next = this.#running
-      .catch(() => undefined)
-      .then(() => {
-        this.#next = null
-        return this.#start()
-      })
-    return this.#next
+    return this.#syncs.run()
   }
 
   close(): void {
     this.#own?.close()
-  }
-
-  #start(): Promise<void> {
-    const running = this.#wait().finally(() => {
-      this.#running = null
-    })
-    this.#running = running
-    return running
   }
 
   async #wait(): Promise<void> {

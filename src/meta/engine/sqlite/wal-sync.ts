@@ -1,4 +1,4 @@
-/** fdatasync of the -wal file, off the event loop and shared by all who wait: one runs, the next collects.
+/** fdatasync of the -wal file, off the event loop and shared by all who wait.
  *  The -wal file carries no locks, so a descriptor of our own does no harm; it stays open. SQLite never replaces the file
  *  while a connection is open, it only begins anew inside it. */
 
@@ -7,6 +7,7 @@ import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { errnoOf } from '../../../base/errno.ts'
 import { Fault } from '../../../base/fault.ts'
+import { SharedSync } from '../shared-sync.ts'
 
 const fdatasyncAsync = promisify(fdatasync)
 const fsyncAsync = promisify(fsync)
@@ -16,8 +17,7 @@ const closeAsync = promisify(close)
 export class WalSync {
   readonly #path: string
   #descriptor: number | null = null
-  #running: Promise<void> | null = null
-  #next: Promise<void> | null = null
+  readonly #syncs = new SharedSync(() => this.#syncNow())
   /** A sync failed. The kernel tells that once and takes the pages for clean: a later sync would succeed over a log with a
    *  hole, behind which a power cut loses everything. So from then on nothing is called durable. */
   #lost: Fault | null = null
@@ -29,31 +29,13 @@ export class WalSync {
 
   /** Resolves when everything that was committed before the call survives a power cut. */
   sync(): Promise<void> {
-    if (this.#next) return this.#next
-    if (this.#running === null) return this.#start()
-    // The one that runs may have begun before our commit.
-    this.#next = this.#running
-      .catch(() => undefined)
-      .then(() => {
-        this.#next = null
-        return this.#start()
-      })
-    return this.#next
+    return this.#syncs.run()
   }
 
   async close(): Promise<void> {
-    await this.#next?.catch(() => undefined)
-    await this.#running?.catch(() => undefined)
+    await this.#syncs.settled()
     if (this.#descriptor !== null) await closeAsync(this.#descriptor)
     this.#descriptor = null
-  }
-
-  #start(): Promise<void> {
-    const running = this.#syncNow().finally(() => {
-      this.#running = null
-    })
-    this.#running = running
-    return running
   }
 
   async #syncNow(): Promise<void> {
