@@ -1,7 +1,7 @@
 /** This client's session: its record, its heartbeat, and the clean-up after sessions whose client is gone
  *  (spec meta-model sections 15 and 16). */
 
-import { existsSync, readFileSync, readlinkSync } from 'node:fs'
+import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname, networkInterfaces } from 'node:os'
 
 import type { Clock } from '../base/clock.ts'
@@ -71,9 +71,15 @@ export function processIsGone(info: Buffer | null): boolean {
   }
 }
 
-/** A zombie has let go of everything, and stays one for ever where nobody reaps it: in a container without an init. */
+/** A zombie has let go of everything, and stays one for ever where nobody reaps it: in a container without an init. A living
+ *  process of another user may be missing from /proc (`hidepid`), but not from kill(2). */
 function isDead(pid: number): boolean {
-  if (!existsSync(`/proc/${pid}`)) return true
+  if (!Number.isInteger(pid) || pid <= 0) return false
+  try {
+    process.kill(pid, 0)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH'
+  }
   const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
   const state = stat[stat.lastIndexOf(')') + 2]
   return state === 'Z' || state === 'X'

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { afterEach, describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { SystemClock } from '../../src/base/clock.ts'
 import { describeSession, processIsGone } from '../../src/meta/session.ts'
 
@@ -9,6 +10,18 @@ import { describeSession, processIsGone } from '../../src/meta/session.ts'
 function sessionOf(pid: number, other: Record<string, string> = {}): Buffer {
   const info = describeSession({ version: '0.1.0', mountPoint: '/mnt', clock: new SystemClock() })
   return Buffer.from(JSON.stringify({ ...info, ProcessID: pid, ...other }))
+}
+
+/** Runs a program as a user who does not see the processes of others. */
+function asNobody(...command: string[]): { status: number | null; stdout: string; stderr: string } {
+  const hide = 'mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"'
+  return spawnSync('unshare', ['-m', 'sh', '-c', hide, 'sh', ...command], { encoding: 'utf8' })
+}
+/** Why that cannot be had here, or false. */
+function hiding(): string | false {
+  const ours = fileURLToPath(import.meta.url)
+  const isSo = ['test', '-r', ours, '-a', '-x', process.execPath, '-a', '!', '-e', '/proc/1']
+  return asNobody(...isSo).status === 0 ? false : 'needs root, and a project that everybody may read'
 }
 
 describe('the process of a session', () => {
@@ -36,6 +49,20 @@ describe('the process of a session', () => {
     const end = performance.now() + 2000
     while (!processIsGone(sessionOf(pid)) && performance.now() < end) await new Promise(r => setTimeout(r, 10))
     assert.equal(processIsGone(sessionOf(pid)), true)
+  })
+
+  it('that belongs to somebody else and is hidden from us is not gone', { skip: hiding() }, () => {
+    const probe = `import { processIsGone } from ${JSON.stringify(import.meta.resolve('../../src/meta/session.ts'))}
+      const info = JSON.parse(process.argv[1])
+      process.stdout.write(String(processIsGone(Buffer.from(JSON.stringify(info)))))`
+    const { stdout, stderr } = asNobody(
+      process.execPath,
+      '--input-type=module',
+      '-e',
+      probe,
+      String(sessionOf(process.pid)),
+    )
+    assert.equal(stdout, 'false', stderr)
   })
 
   it('on another machine, or of an unreadable record, may still run', () => {
