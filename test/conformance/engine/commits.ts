@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { ROOT_INO } from '../../../src/base/ino.ts'
-import type { Strength } from '../../../src/meta/engine.ts'
+import type { Guard, Strength } from '../../../src/meta/engine.ts'
 import {
   ancestors,
   type Change,
@@ -60,6 +60,39 @@ function guardClaims(claim: Claim): void {
       }
     })
   }
+
+  claim(
+    'facts of one record from two moments cannot both be so still, in whatever order they were read',
+    async bench => {
+      const names = ['f', 'g'] as const
+      const reads = [node(FIVE), ...names.map(name => dentry(ROOT_INO, name))]
+      const entries = names.map((name): Change => ({ kind: 'setDentry', parent: ROOT_INO, name, ino: FIVE, type: 1 }))
+      await bench.write({ kind: 'putNode', ino: FIVE, attr: file() }, ...entries)
+      const commit = async (guards: readonly Guard[]): Promise<boolean> =>
+        (await bench.commit(guards, { kind: 'putNode', ino: FIVE, attr: file({ nlink: 9 }) })).done
+      for (const one of reads) {
+        for (const other of reads) {
+          if (one === other) continue
+          await put(bench, file({ nlink: 3 }))
+          const before = await bench.guard('exact', one)
+          await put(bench, file({ nlink: 2 }))
+          const after = await bench.guard('exact', other)
+          const what = `${JSON.stringify(one)} and ${JSON.stringify(other)}`
+          assert.equal(await commit([...before, ...after]), false, `${what}, old and new`)
+          assert.equal(await commit([...after, ...before]), false, `${what}, new and old`)
+          assert.equal(await commit([...after, ...(await bench.guard('exact', one))]), true, `${what}, both new`)
+        }
+      }
+      await put(bench, file())
+      const there = await bench.guard('exact', dentry(ROOT_INO, 'f'))
+      const gone: Guard = { read: node(FIVE), fact: null, strength: 'exact' }
+      for (const guards of [
+        [...there, gone],
+        [gone, ...there],
+      ])
+        assert.equal((await bench.commit(guards, MARK)).done, false, 'there, and not there')
+    },
+  )
 
   claim('a guard breaks when the fact it read has changed, whatever its kind', async bench => {
     const quota = { maxSpace: 1, maxInodes: 1, usedSpace: 1, usedInodes: 1 }

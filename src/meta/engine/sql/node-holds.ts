@@ -7,7 +7,8 @@
 
 import type { Ino } from '../../../base/ino.ts'
 import type { Guard, Strength } from '../../engine.ts'
-import type { Change, Dentry, Fact, Read } from '../../facts.ts'
+import { type Change, type Dentry, type Fact, node, type Read } from '../../facts.ts'
+import { holds as holdsNow } from '../../guard.ts'
 import { type Attr, TYPE_DIRECTORY } from '../../model/attr.ts'
 import { hasNode } from './seen.ts'
 
@@ -31,9 +32,11 @@ const stronger = (a: Strength, b: Strength): Strength => (STRENGTHS.indexOf(a) >
 /** Facts made of several rows: their node is locked FOR UPDATE. */
 const LISTS: ReadonlySet<string> = new Set(['chunk', 'chunkIndexes', 'xattrNames', 'flocks', 'plocks', 'parents'])
 
-/** By ascending inode: the order in which everybody locks them. */
+/** By ascending inode: the order in which everybody locks them. A node that was read at two moments, and was not the same, is
+ *  there twice: the server finds that one of them does not hold. */
 export function nodeHoldsOf(guards: readonly Guard[], changes: readonly Change[]): [Ino, NodeHold][] {
   const holds = new Map<Ino, NodeHold>()
+  const contradictions: [Ino, Attr | null][] = []
   const hold = (ino: Ino, lock: Lock): NodeHold => {
     const known = holds.get(ino)
     if (known !== undefined) {
@@ -45,12 +48,10 @@ export function nodeHoldsOf(guards: readonly Guard[], changes: readonly Change[]
     return made
   }
   const compare = (ino: Ino, attr: Attr | null, strength: Strength): void => {
-    const node = hold(ino, SHARE)
-    if (attr === null) node.mustBeAbsent = true
-    else {
-      node.strength = node.attr === undefined ? strength : stronger(strength, node.strength)
-      node.attr = attr
-    }
+    const known = hold(ino, SHARE)
+    known.strength = stronger(strength, known.strength)
+    if (known.attr === undefined && !known.mustBeAbsent) compareWith(known, attr)
+    else if (!isSame(ino, known.attr ?? null, attr)) contradictions.push([ino, attr])
   }
   for (const { read, fact, strength } of guards) holdRead(read, fact, strength, hold, compare)
   const isNew = new Set<Ino>()
@@ -92,8 +93,21 @@ export function nodeHoldsOf(guards: readonly Guard[], changes: readonly Change[]
   }
   // The insert itself finds out whether it is there.
   for (const ino of isNew) holds.delete(ino)
-  return [...holds].sort(([a], [b]) => a - b)
+  const again = contradictions.map(([ino, attr]): [Ino, NodeHold] => {
+    const other = { ...holds.get(ino)!, attr: undefined, mustBeAbsent: false }
+    compareWith(other, attr)
+    return [ino, other]
+  })
+  return [...holds, ...again].sort(([a], [b]) => a - b)
 }
+
+function compareWith(hold: NodeHold, attr: Attr | null): void {
+  if (attr === null) hold.mustBeAbsent = true
+  else hold.attr = attr
+}
+
+const isSame = (ino: Ino, a: Attr | null, b: Attr | null): boolean =>
+  holdsNow({ read: node(ino), fact: a, strength: 'exact' }, b)
 
 type Hold = (ino: Ino, lock: Lock) => NodeHold
 type Compare = (ino: Ino, attr: Attr | null, strength: Strength) => void
