@@ -1,6 +1,7 @@
 /** One bucket on one server of S3: finds the bucket's region, signs, sends, and says what came back.
  *
  *      request ─► region known? ─► sign ─► send ─► 301 / wrong region ─► that region, once more
+ *                                             ├──► checksum unknown    ─► without it, once more
  *                                             ├──► keys too old        ─► new keys, once more
  *                                             ├──► clocks differ       ─► the server's time, once more
  *                                             └──► answer, problem */
@@ -9,6 +10,7 @@ import { hash } from 'node:crypto'
 import { SignatureV4 } from '@smithy/signature-v4'
 import type { Clock } from '../../base/clock.ts'
 import { HttpClient, type HttpTimes } from '../http/client.ts'
+import { ConnectionLost } from '../http/connection.ts'
 import type { HttpAnswer } from '../http/message.ts'
 import { hostText, type Origin } from '../http/origin.ts'
 import type { SecureContextSetting } from '../http/tls.ts'
@@ -31,6 +33,8 @@ export interface S3Request {
   readonly query?: Readonly<Record<string, string>>
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: Buffer
+  /** CRC-32C of the body in Base64: a server that knows it stores nothing else than that */
+  readonly checksum?: string
 }
 
 export interface S3Answer extends HttpAnswer {
@@ -55,6 +59,7 @@ export class S3Connection {
   readonly #signer: SignatureV4
   #region: string | Promise<string> | null
   #signsBodies = false
+  #takesChecksums: boolean | 'unknown' = 'unknown'
   /** of the server against ours */
   #clockSkewMs = 0
 
@@ -87,8 +92,22 @@ export class S3Connection {
   async send(request: S3Request): Promise<S3Answer> {
     for (let attempt = 1; ; attempt++) {
       const region = await this.region()
-      const answer = await this.#sendTo(region, request)
-      if (attempt === ATTEMPTS || !answer.problem || !(await this.#adapt(answer, answer.problem, region))) return answer
+      const { checksum } = request
+      const isChecked = checksum !== undefined && this.#takesChecksums !== false
+      try {
+        const answer = await this.#sendTo(region, isChecked ? withChecksum(request, checksum) : request)
+        const { problem } = answer
+        if (isChecked && !problem && this.#takesChecksums === 'unknown') this.#takesChecksums = true
+        const isBlamed = isChecked && problem !== null && blamesChecksum(problem)
+        if (isBlamed) this.#takesChecksums = false
+        if (attempt === ATTEMPTS || !problem) return answer
+        if (!isBlamed && !(await this.#adapt(answer, problem, region))) return answer
+      } catch (error) {
+        // A server that refuses a header may be gone before it has read the body, and its answer with it.
+        const isCut = error instanceof ConnectionLost && /^(EPIPE|ECONNRESET)$/.test(codeOf(error.cause))
+        if (!isChecked || this.#takesChecksums === true || !isCut || attempt === ATTEMPTS) throw error
+        this.#takesChecksums = false
+      }
     }
   }
 
@@ -186,6 +205,19 @@ interface Unsigned {
   readonly headers: Record<string, string>
   readonly body: Buffer | undefined
 }
+
+const codeOf = (error: unknown): string => String((error as { code?: unknown } | undefined)?.code)
+
+const withChecksum = (request: S3Request, checksum: string): S3Request => ({
+  ...request,
+  headers: { ...request.headers, 'x-amz-checksum-crc32c': checksum },
+})
+
+/** Did the server not understand the header, rather than find other bytes than it says? Servers say it in many ways: `NotImplemented`
+ *  (R2, S3Proxy), `Unsupported header 'x-amz-checksum-crc32c'` (B2). */
+const blamesChecksum = ({ status, code, message }: Problem): boolean =>
+  status === 501 ||
+  (status === 400 && /checksum|header/i.test(message) && !/digest|mismatch|did not match/i.test(`${code} ${message}`))
 
 const WRONG_REGION = new Set([301, 307, 400])
 const REGION = /^[a-z0-9-]+$/

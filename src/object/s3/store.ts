@@ -8,7 +8,7 @@ import { CHECKSUM_NAME, checksumOf, verifyChecksum } from '../checksum.ts'
 import { cutRange } from '../http/range.ts'
 import { type ByteRange, type ObjectInfo, ObjectMissing, type ObjectStore } from '../store.ts'
 import { faultOf, isMissingObject } from './answers.ts'
-import { type ConnectionOptions, type S3Answer, S3Connection } from './connection.ts'
+import { type ConnectionOptions, type S3Answer, S3Connection, type S3Request } from './connection.ts'
 import { FIRST_REGION } from './place.ts'
 
 const CHECKSUM_HEADER = `x-amz-meta-${CHECKSUM_NAME.toLowerCase()}`
@@ -62,8 +62,8 @@ export class S3Store implements ObjectStore {
 
   async put(key: string, body: Buffer): Promise<void> {
     const doing = `put object ${key}`
-    const headers = this.#o.checksum ? { ...this.#putHeaders, [CHECKSUM_HEADER]: checksumOf(body) } : this.#putHeaders
-    const { problem } = await this.#send(doing, { method: 'PUT', key, headers, body })
+    const request = { method: 'PUT', key, headers: this.#putHeaders, body } as const
+    const { problem } = await this.#send(doing, this.#o.checksum ? withChecksum(request) : request)
     if (problem) throw faultOf(doing, problem)
   }
 
@@ -133,13 +133,22 @@ export class S3Store implements ObjectStore {
     return parseListing(body)
   }
 
-  async #send(doing: string, request: Parameters<S3Connection['send']>[0]): Promise<S3Answer> {
+  async #send(doing: string, request: S3Request): Promise<S3Answer> {
     try {
       return await this.#connection.send(request)
     } catch (error) {
       throw new Fault(doing, { cause: error })
     }
   }
+}
+
+/** For readers, as the reference client keeps it, and for the server, which compares it with what has come. */
+function withChecksum(request: S3Request & { readonly body: Buffer }): S3Request {
+  const checksum = checksumOf(request.body)
+  const bytes = Buffer.allocUnsafe(4)
+  bytes.writeUInt32BE(Number(checksum))
+  const headers = { ...request.headers, [CHECKSUM_HEADER]: checksum }
+  return { ...request, headers, checksum: bytes.toString('base64') }
 }
 
 function refuseDisorder(prefix: string, marker: string, found: readonly ObjectInfo[]): void {

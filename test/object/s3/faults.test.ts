@@ -125,6 +125,99 @@ describe('refusals of an S3 server', () => {
   })
 })
 
+describe('the checksum that goes with a put', () => {
+  const body = Buffer.from('123456789')
+  const header = 'x-amz-checksum-crc32c'
+  const checksums = ({ requests }: ScriptedServer): unknown[] => requests.map(({ headers }) => headers[header])
+  // the check value of CRC-32C, 0xE3069283
+  const right = '4waSgw=='
+
+  it('is that of the body, signed', async () => {
+    await withStore(
+      (_, response) => void response.end(),
+      async (store, server) => {
+        await store.put(KEY, body)
+        assert.deepEqual(checksums(server), [right])
+        assert.match(server.requests[0]!.headers.authorization!, /SignedHeaders=[^,]*x-amz-checksum-crc32c/)
+      },
+    )
+  })
+
+  it('is left out where the volume has no checksums', async () => {
+    await withStore(
+      (_, response) => void response.end(),
+      async (store, server) => {
+        await store.put(KEY, body)
+        assert.deepEqual(checksums(server), [undefined])
+      },
+      { query: '?disable-checksum=true' },
+    )
+  })
+
+  it('is left out from then on where the server does not understand it', async () => {
+    for (const [status, code, message] of [
+      [501, 'NotImplemented', 'A header you provided implies functionality that is not implemented.'],
+      [400, 'InvalidArgument', "Unsupported header 'x-amz-checksum-crc32c' received for this API call."],
+    ] as const) {
+      await withStore(
+        (received, response) => {
+          if (received.headers[header]) refuse(status, code, message)(received, response)
+          else response.end()
+        },
+        async (store, server) => {
+          await store.put(KEY, body)
+          await store.put(KEY, body)
+          assert.deepEqual(checksums(server), [right, undefined, undefined])
+        },
+      )
+    }
+  })
+
+  it('is left out where the server hangs up on it before the body has come', async () => {
+    const first = (request: IncomingMessage): boolean => {
+      if (!request.headers[header]) return false
+      request.socket.resetAndDestroy()
+      return true
+    }
+    await withStore(
+      (_, response) => void response.end(),
+      async (store, server) => {
+        await store.put(KEY, Buffer.alloc(4 << 20))
+        assert.deepEqual(checksums(server), [undefined])
+      },
+      { first },
+    )
+  })
+
+  it('stays where the server finds other bytes, which is a fault', async () => {
+    const other = refuse(400, 'BadDigest', 'The CRC32C you specified did not match the calculated checksum.')
+    await withStore(other, async (store, server) => {
+      for (let i = 0; i < 2; i++) assert.match((await failure(store.put(KEY, body))).message, /BadDigest/)
+      assert.deepEqual(checksums(server), [right, right])
+    })
+  })
+
+  it('stays where a server that has taken it loses a connection', async () => {
+    let cuts = false
+    const first = (request: IncomingMessage): boolean => {
+      if (cuts) request.socket.resetAndDestroy()
+      return cuts
+    }
+    await withStore(
+      (_, response) => void response.end(),
+      async (store, server) => {
+        await store.put(KEY, body)
+        cuts = true
+        await failure(store.put(KEY, body))
+        cuts = false
+        await store.put(KEY, body)
+        assert.deepEqual(checksums(server), [right, right])
+      },
+      { first },
+    )
+  })
+})
+
 describe('what an S3 server can correct', () => {
   const right = { 'x-amz-bucket-region': 'eu-west-9' }
   it('a bucket in another region is asked for there, from then on', async () => {
