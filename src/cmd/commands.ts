@@ -8,6 +8,7 @@ import {
   INFO_FLAGS,
   MOUNT_FLAGS,
   STATUS_FLAGS,
+  SUMMARY_FLAGS,
   UMOUNT_FLAGS,
   WARMUP_FLAGS,
 } from './flag-tables.ts'
@@ -113,6 +114,16 @@ export const COMMANDS: readonly Command[] = [
     run: () => import('./warmup.ts'),
   },
   {
+    name: 'summary',
+    category: 'INSPECTOR',
+    summary: 'Show what is below a directory, the biggest first',
+    argsUsage: 'PATH',
+    minArgs: 1,
+    maxArgs: 1,
+    flags: SUMMARY_FLAGS,
+    run: () => import('./summary.ts'),
+  },
+  {
     name: 'compact',
     category: 'TOOL',
     summary: 'Merge the slices of files',
@@ -126,6 +137,6 @@ export const COMMANDS: readonly Command[] = [
 
 /** Commands of the reference that are not built: refused as such, where a misspelled one is unknown (exit code 3). */
 export const NOT_BUILT_COMMANDS: ReadonlySet<string> = new Set(
-  `quota destroy gc fsck restore dump load tier changelog stats profile debug summary gateway webdav objbench rmr
+  `quota destroy gc fsck restore dump load tier changelog stats profile debug gateway webdav objbench rmr
    sync clone mdtest`.split(/\s+/),
 )

@@ -17,6 +17,7 @@ import { CommandError } from './exit.ts'
 
 export const OP_FILL_CACHE = 1004
 export const OP_INFO = 1005
+export const OP_SUMMARY = 1007
 export const OP_COMPACT = 1008
 
 const PROGRESS = 0xfe

@@ -272,3 +272,10 @@ export const INFO_FLAGS: readonly Flag[] = [
   { name: 'strict', kind: 'bool', help: 'exact sums (they always are)' },
   { name: 'raw', kind: 'bool', help: 'slices instead of objects' },
 ]
+
+export const SUMMARY_FLAGS: readonly Flag[] = [
+  { name: 'depth', aliases: ['d'], kind: 'uint', fallback: '2', help: 'levels of directories to show, 10 at most' },
+  { name: 'entries', aliases: ['e'], kind: 'uint', fallback: '10', help: 'entries of each level to show, 100 at most' },
+  { name: 'strict', kind: 'bool', help: 'exact sums (they always are)' },
+  { name: 'csv', kind: 'bool', help: 'comma separated, sizes in bytes' },
+]

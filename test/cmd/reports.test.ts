@@ -8,6 +8,7 @@ import { parseReply } from '../../src/cmd/control-client.ts'
 import { type Info, parseInfo, renderInfo } from '../../src/cmd/info.ts'
 import { barLine } from '../../src/cmd/progress.ts'
 import { parseStats } from '../../src/cmd/running-mount.ts'
+import { renderCsv, renderSummary, type SummaryNode } from '../../src/cmd/summary.ts'
 
 const MIB = 2 ** 20
 const sample: Sample = {
@@ -114,6 +115,35 @@ describe('info', () => {
   })
   it('says where no path is known', () =>
     assert.match(renderInfo('x', { ...info, Paths: [] }, false), /\n {3}path: unknown\n/))
+})
+
+describe('summary', () => {
+  const tree = JSON.parse(
+    `{"Inode":1,"Path":"","Type":2,"Size":9449472,"Files":3,"Dirs":2,"Children":[
+      {"Inode":2,"Path":"d","Type":2,"Size":9441280,"Files":1,"Dirs":1,"Children":[
+        {"Inode":4,"Path":"d/big, \\"old\\"","Type":1,"Size":9437184,"Files":1,"Dirs":0}]},
+      {"Inode":0,"Path":"...","Type":1,"Size":8192,"Files":2,"Dirs":0}]}`,
+  ) as SummaryNode
+  it('is a table of paths, directories with a slash at the end', () => {
+    assert.equal(
+      renderSummary(tree),
+      `+--------------+---------+------+-------+
+|     PATH     |   SIZE  | DIRS | FILES |
++--------------+---------+------+-------+
+| /            | 9.0 MiB |    2 |     3 |
+| d/           | 9.0 MiB |    1 |     1 |
+| d/big, "old" | 9.0 MiB |    0 |     1 |
+| ...          | 8.0 KiB |    0 |     2 |
++--------------+---------+------+-------+
+`,
+    )
+  })
+  it('has plain bytes as CSV, and quotes what would split a row', () => {
+    assert.equal(
+      renderCsv(tree),
+      'PATH,SIZE,DIRS,FILES\n/,9449472,2,3\nd/,9441280,1,1\n"d/big, ""old""",9437184,0,1\n...,8192,0,2\n',
+    )
+  })
 })
 
 describe('replies of .control', () => {

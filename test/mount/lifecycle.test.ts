@@ -297,6 +297,17 @@ describe('a mount', { skip: mountSkip }, () => {
     assert.match(elsewhere.stdout, /path: \/last/)
   })
 
+  it('is summed up by summary', () => {
+    volume.mount()
+    writeFileSync(join(volume.mountPoint, 'last'), 'x'.repeat(100_000))
+    const told = cli(['summary', volume.mountPoint, '--csv', '-d', '1'])
+    assert.equal(told.status, 0, told.stderr)
+    assert.match(told.stdout, /^PATH,SIZE,DIRS,FILES\n\/,\d+,\d+,\d+\n(.*\n)*last,102400,0,1\n/)
+    assert.match(cli(['summary', join(volume.mountPoint, 'last')]).stdout, /^\| \. +\| 100 KiB \| +0 \| +1 \|$/m)
+    const elsewhere = cli(['summary', '/tmp'])
+    assert.deepEqual([elsewhere.status, elsewhere.stdout], [1, ''])
+  })
+
   it('shows what it did in bench', () => {
     volume.mount()
     const ran = cli(['bench', '--big-file-size', '4M', '--small-file-count', '3', volume.mountPoint], {
