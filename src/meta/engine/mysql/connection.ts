@@ -7,12 +7,12 @@
 
 import type { Connection, RowDataPacket } from 'mysql2'
 import { Fault } from '../../../base/fault.ts'
+import { LostReply } from '../sql/lost-reply.ts'
 import {
   isAboutEncryption,
   isChanged,
   isTaken,
   isUncertain,
-  LostReply,
   reasonOf,
   type ServerError,
   type Session,
@@ -24,7 +24,8 @@ import type { MysqlUrl } from './url.ts'
 export interface Server {
   /** `10.11.6-MariaDB`, `8.0.36` */
   readonly version: string
-  readonly session: Session
+  /** null where the server gave no lock to know it by */
+  readonly session: Session | null
   /** innodb_flush_log_at_trx_commit */
   readonly flushes: number
   /** binlog_format, where there is a binary log */

@@ -13,13 +13,14 @@ import { absent } from '../sql/absent.ts'
 import { Again } from '../sql/again.ts'
 import { ID_COUNTERS } from '../sql/counters.ts'
 import { jitter } from '../sql/jitter.ts'
+import { LostReply, wordsOf } from '../sql/lost-reply.ts'
 import { needsSums, SUMMED_READS, type UsageSums } from '../sql/usage-sums.ts'
 import { UsageWriter } from '../sql/usage-writer.ts'
 import type { Tally } from '../tally.ts'
-import { Committer } from './commit.ts'
-import { faultOf, isMadeMeanwhile, isNoTable, LostReply, reasonOf, wordsOf } from './errors.ts'
+import { committerOf, type MysqlCommitter } from './commit.ts'
+import { faultOf, isMadeMeanwhile, isNoTable, reasonOf } from './errors.ts'
 import { Gatherer } from './gather.ts'
-import { Pool } from './pool.ts'
+import { type MysqlPool, openPool } from './pool.ts'
 import { Scanner } from './scan.ts'
 import { missing, schemaQuestions, storedOf } from './schema.ts'
 import { collationOf, requireServer, warningOf } from './server.ts'
@@ -41,7 +42,7 @@ export interface MysqlOptions {
 }
 
 interface Parts {
-  readonly pool: Pool
+  readonly pool: MysqlPool
   readonly tables: Tables
   readonly readOnly: boolean
   readonly patienceMs: number
@@ -59,7 +60,7 @@ export class MysqlEngine implements Engine {
   readonly counts: Tally
   readonly #parts: Parts
   readonly #again: Again
-  readonly #committer: Committer
+  readonly #committer: MysqlCommitter
   readonly #usage: UsageWriter
   #gatherer: Gatherer
   #scanner: Scanner
@@ -73,11 +74,12 @@ export class MysqlEngine implements Engine {
     const { env = process.env, readOnly = false, patienceMs = PATIENCE_MS, random = jitter } = options
     const { log = () => undefined } = options
     const url = parseMysqlUrl(text, env)
-    let pool: Pool | undefined
+    let pool: MysqlPool | undefined
     try {
-      pool = await Pool.open(url, { patienceMs, random, log })
-      requireServer(pool.server)
-      const warning = warningOf(pool.server)
+      pool = await openPool(url, { patienceMs, random, log })
+      const { server } = pool.first
+      requireServer(server)
+      const warning = warningOf(server)
       if (warning !== null) log(warning)
       const engine = new MysqlEngine({ pool, tables: new Tables(url), readOnly, patienceMs, random, log })
       await engine.#readSchema() // a table of somebody else is told now
@@ -95,7 +97,7 @@ export class MysqlEngine implements Engine {
     this.counts = pool.tally
     this.#again = new Again({ reasonOf, tally: this.counts, patienceMs, random })
     const again = this.#again
-    this.#committer = new Committer({ pool, again, tables, patienceMs, ask: reads => this.#ask(reads) })
+    this.#committer = committerOf({ pool, again, tables, patienceMs, ask: reads => this.#ask(reads) })
     this.#usage = new UsageWriter({ write: sums => this.#writeUsage(sums), log })
     this.#gatherer = new Gatherer(tables)
     this.#scanner = new Scanner(tables)
@@ -204,7 +206,7 @@ export class MysqlEngine implements Engine {
   async #readSchema(): Promise<void> {
     const { pool, tables } = this.#parts
     const stored = storedOf(await this.#run(schemaQuestions(tables)), tables)
-    this.#missing = missing(stored, tables, collationOf(pool.server.version))
+    this.#missing = missing(stored, tables, collationOf(pool.first.server.version))
     tables.nodeColumns = new Set(stored.columns.get('node')?.keys())
     // Statements that were made for an older schema know nothing of its new columns.
     this.#gatherer = new Gatherer(tables)

@@ -2,6 +2,7 @@
 
 import { EACCES, EINVAL, EIO, ENOSPC, EOVERFLOW, EROFS, type Errno } from '../../../base/errno.ts'
 import { Fault } from '../../../base/fault.ts'
+import { wordsOf } from '../sql/lost-reply.ts'
 
 /** What the driver throws. */
 export interface ServerError extends Error {
@@ -15,19 +16,12 @@ export interface ServerError extends Error {
   readonly fatal?: boolean
 }
 
-/** The connection broke, or was given up, before the outcome of a packet was known. */
-export class LostReply extends Error {
-  readonly session: Session
-
-  constructor(session: Session, cause: unknown) {
-    super(wordsOf(cause), { cause })
-    this.session = session
-  }
-}
-
 /** By what another connection can see whether the server is done with a connection that broke: a lock of its own that it
- *  holds as long as it lives (numbers of connections begin anew when a server starts). Null where no such lock could be had. */
-export type Session = { readonly lock: string; readonly server: string } | null
+ *  holds as long as it lives (numbers of connections begin anew when a server starts). */
+export interface Session {
+  readonly lock: string
+  readonly server: string
+}
 
 /** 0 for errors that are not the server's (of the socket: ECONNREFUSED, EPIPE, …). */
 const numberOf = (error: unknown): number => {
@@ -90,13 +84,6 @@ const isAboutCertificate = (error: unknown): boolean =>
 export function faultOf(error: unknown, doing: string): unknown {
   if (error instanceof Fault || numberOf(error) === 0) return error
   return new Fault(doing, { errno: errnoOf(numberOf(error)), cause: explained(error) })
-}
-
-/** In one line. Node has no words of its own for an address of which every reading failed. */
-export function wordsOf(error: unknown): string {
-  if (error instanceof AggregateError && error.errors.length > 0) return wordsOf(error.errors[0])
-  const { message, code } = (error ?? {}) as ServerError
-  return message || code || String(error)
 }
 
 function errnoOf(number: number): Errno {

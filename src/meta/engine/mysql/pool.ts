@@ -1,193 +1,24 @@
-/** A few connections for many packets, and patience while the server is away.
- *
- *      run(packet) ─► an idle connection ─► answers
- *                 └─► the queue ─► whoever is free next; a new connection while there are fewer than the limit
- *
- *  A connection that cannot be made is tried again with a growing pause; packets that have not left yet wait for it, at most
- *  `patienceMs`. What was on a connection that broke is sent again only where its caller says that it may be. */
+/** How the pool (sql/pool.ts) speaks to MySQL: a flight is one packet, a commit is framed by BEGIN and COMMIT. */
 
-import { Fault } from '../../../base/fault.ts'
-import { Tally } from '../tally.ts'
-import { MysqlConnection, type Server, type Travel } from './connection.ts'
-import { isOutage, LostReply, wordsOf } from './errors.ts'
+import { type Carrier, Pool, type PoolOptions, type Purpose } from '../sql/pool.ts'
+import { MysqlConnection, type Travel } from './connection.ts'
+import { isOutage } from './errors.ts'
 import type { Answer, Statement } from './statement.ts'
 import type { MysqlUrl } from './url.ts'
 
-/** How long the first connection may take, all together. */
-export const CONNECT_TIMEOUT_MS = 5000
-const FIRST_PAUSE_MS = 20
-const LAST_PAUSE_MS = 1000
-const SWEEP_MS = 1000
-
-/** `repeat`: reads, and what does no harm twice; each statement for itself. `commit`: a transaction; the caller finds out by
- *  itself what became of it when its reply is lost. */
-export type Purpose = 'repeat' | 'commit'
-
-export interface PoolOptions {
-  /** how long a packet may wait for a connection, and then for its answer */
-  readonly patienceMs: number
-  /** 0 ≤ x < 1, for the jitter of pauses */
-  readonly random: () => number
-  readonly log: (message: string) => void
-}
-
 const TRAVEL: Readonly<Record<Purpose, Travel>> = { repeat: 'alone', commit: 'transaction' }
 
-interface Job {
-  readonly statements: readonly Statement[]
-  readonly purpose: Purpose
-  readonly deadlineMs: number
-  readonly resolve: (answers: readonly Answer[]) => void
-  readonly reject: (error: unknown) => void
-}
+export type MysqlPool = Pool<MysqlConnection, Statement, Answer>
 
-export class Pool {
-  readonly tally = new Tally()
-  readonly server: Server
-  readonly #url: MysqlUrl
-  readonly #options: PoolOptions
-  readonly #all = new Set<MysqlConnection>()
-  readonly #idle: MysqlConnection[] = []
-  readonly #queue: Job[] = []
-  #opening = 0
-  #failures = 0
-  #outage: unknown
-  #retry: NodeJS.Timeout | undefined
-  readonly #sweep: NodeJS.Timeout
-  #isClosed = false
-
-  /** Makes the first connection within five seconds, or rejects with why not. */
-  static async open(url: MysqlUrl, options: PoolOptions): Promise<Pool> {
-    return new Pool(url, options, await MysqlConnection.open(url, CONNECT_TIMEOUT_MS))
+/** Makes the first connection, or rejects with why not. */
+export function openPool(url: MysqlUrl, options: PoolOptions): Promise<MysqlPool> {
+  const carrier: Carrier<MysqlConnection, Statement, Answer> = {
+    place: `MySQL at ${url.address}`,
+    maxConnections: url.maxConnections,
+    maxIdleMs: url.maxIdleMs,
+    connect: timeoutMs => MysqlConnection.open(url, timeoutMs),
+    fly: (connection, statements, purpose) => connection.fly(statements, TRAVEL[purpose]),
+    isOutage,
   }
-
-  private constructor(url: MysqlUrl, options: PoolOptions, first: MysqlConnection) {
-    this.#url = url
-    this.#options = options
-    this.server = first.server
-    this.tally.connects++
-    this.#all.add(first)
-    this.#idle.push(first)
-    this.#sweep = setInterval(() => this.#sweepNow(), SWEEP_MS)
-    this.#sweep.unref()
-  }
-
-  /** Sends the statements in one packet. Rejects with the server's error, LostReply (only `commit`), or a Fault (EIO) when the
-   *  server was away for longer than our patience. */
-  run(statements: readonly Statement[], purpose: Purpose): Promise<readonly Answer[]> {
-    if (this.#isClosed) return Promise.reject(new Fault('the metadata database is closed'))
-    return new Promise((resolve, reject) => {
-      const job = { statements, purpose, deadlineMs: performance.now() + this.#options.patienceMs, resolve, reject }
-      this.#queue.push(job)
-      this.#dispatch()
-    })
-  }
-
-  async close(): Promise<void> {
-    this.#isClosed = true
-    clearInterval(this.#sweep)
-    clearTimeout(this.#retry)
-    for (const job of this.#queue.splice(0)) job.reject(new Fault('the metadata database is closed'))
-    await Promise.all([...this.#all].map(connection => connection.close()))
-  }
-
-  #dispatch(): void {
-    while (this.#queue.length > 0) {
-      const connection = this.#idle.pop()
-      if (connection === undefined) break
-      if (connection.isDead) this.#all.delete(connection)
-      else void this.#send(connection, this.#queue.shift()!)
-    }
-    if (this.#retry !== undefined) return
-    const room = this.#url.maxConnections - this.#all.size - this.#opening
-    for (let i = Math.min(room, this.#queue.length - this.#opening); i > 0; i--) void this.#open()
-  }
-
-  async #send(connection: MysqlConnection, job: Job): Promise<void> {
-    const { statements, purpose } = job
-    this.tally.requests++
-    try {
-      job.resolve(await connection.fly(statements, TRAVEL[purpose]))
-    } catch (error) {
-      if (error instanceof LostReply) this.#lost(job, error)
-      else job.reject(error)
-    }
-    if (connection.isDead || this.#isClosed) this.#all.delete(connection)
-    else this.#idle.push(connection)
-    this.#dispatch()
-  }
-
-  #lost(job: Job, error: LostReply): void {
-    this.tally.lost++
-    if (job.purpose === 'commit') job.reject(error)
-    else if (performance.now() < job.deadlineMs) this.#queue.unshift(job)
-    else job.reject(this.#away(error.cause))
-  }
-
-  async #open(): Promise<void> {
-    this.#opening++
-    try {
-      const connection = await MysqlConnection.open(this.#url, CONNECT_TIMEOUT_MS)
-      if (this.#isClosed) return void connection.close()
-      this.tally.connects++
-      this.#failures = 0
-      this.#outage = undefined
-      this.#all.add(connection)
-      this.#idle.push(connection)
-    } catch (error) {
-      this.#failed(error)
-    } finally {
-      this.#opening--
-    }
-    this.#dispatch()
-  }
-
-  #failed(error: unknown): void {
-    if (this.#isClosed) return
-    if (!isOutage(error)) {
-      // Wrong password, no such database: waiting does not help.
-      if (this.#all.size === 0) for (const job of this.#queue.splice(0)) job.reject(this.#away(error))
-    } else if (this.#failures === 0 && this.#all.size === 0) {
-      this.#options.log(`no connection to MySQL at ${this.#url.address}: ${wordsOf(error)}`)
-    }
-    // A server that is full still serves those who are in.
-    this.#failures++
-    this.#outage = error
-    this.#pause()
-  }
-
-  #pause(): void {
-    if (this.#retry !== undefined) return
-    const pauseMs = Math.min(LAST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.#failures, 10))
-    this.#retry = setTimeout(
-      () => {
-        this.#retry = undefined
-        this.#dispatch()
-      },
-      pauseMs * (0.5 + this.#options.random() / 2),
-    )
-  }
-
-  #sweepNow(): void {
-    const nowMs = performance.now()
-    for (const connection of this.#all) {
-      const since = connection.busySinceMs
-      if (since !== null && nowMs - since > this.#options.patienceMs) {
-        connection.destroy(new Error(`no answer within ${this.#options.patienceMs / 1000} s`))
-      }
-    }
-    while (this.#queue.length > 0 && this.#queue[0]!.deadlineMs < nowMs) {
-      this.#queue.shift()!.reject(this.#away(this.#outage ?? 'every connection is busy'))
-    }
-    // The longest unused are at the front.
-    while (this.#idle.length > 1 && nowMs - this.#idle[0]!.lastUsedMs > this.#url.maxIdleMs) {
-      const connection = this.#idle.shift()!
-      this.#all.delete(connection)
-      void connection.close()
-    }
-  }
-
-  #away(cause: unknown): Fault {
-    return new Fault(`reach MySQL at ${this.#url.address}`, { cause: new Error(wordsOf(cause), { cause }) })
-  }
+  return Pool.open(carrier, options)
 }

@@ -3,7 +3,8 @@
 
 import type { EventEmitter } from 'node:events'
 import type { Client, Submittable } from 'pg'
-import { type Backend, LostReply } from './errors.ts'
+import { LostReply } from '../sql/lost-reply.ts'
+import type { Backend } from './errors.ts'
 import { type Answer, Flight, type Statement, type Wire } from './flight.ts'
 import type { PostgresUrl } from './url.ts'
 
@@ -11,7 +12,8 @@ import type { PostgresUrl } from './url.ts'
 export interface Server {
   /** 150018 = 15.18 */
   readonly version: number
-  readonly backend: Backend
+  /** null behind a pooler: which process works for us is not to be known */
+  readonly backend: Backend | null
   readonly isReadOnly: boolean
   readonly synchronousCommit: string
 }

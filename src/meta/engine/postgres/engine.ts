@@ -13,13 +13,14 @@ import { absent } from '../sql/absent.ts'
 import { Again } from '../sql/again.ts'
 import { ID_COUNTERS } from '../sql/counters.ts'
 import { jitter } from '../sql/jitter.ts'
+import { LostReply } from '../sql/lost-reply.ts'
 import { needsSums, SUMMED_READS, type UsageSums } from '../sql/usage-sums.ts'
 import { UsageWriter } from '../sql/usage-writer.ts'
 import type { Tally } from '../tally.ts'
-import { Committer } from './commit.ts'
-import { faultOf, isMadeMeanwhile, isNoTable, LostReply, reasonOf } from './errors.ts'
+import { committerOf, type PgCommitter } from './commit.ts'
+import { faultOf, isMadeMeanwhile, isNoTable, reasonOf } from './errors.ts'
 import { Gatherer } from './gather.ts'
-import { Pool } from './pool.ts'
+import { openPool, type PgPool } from './pool.ts'
 import { Scanner } from './scan.ts'
 import { missing, type Stored, schemaQuestion, storedOf } from './schema.ts'
 import { Tables } from './tables.ts'
@@ -46,11 +47,11 @@ export class PostgresEngine implements Engine {
   readonly kind = 'postgres'
   readonly sumsUsage = true
   readonly counts: Tally
-  readonly #pool: Pool
+  readonly #pool: PgPool
   readonly #readOnly: boolean
   readonly #tables: Tables
   readonly #again: Again
-  readonly #committer: Committer
+  readonly #committer: PgCommitter
   readonly #usage: UsageWriter
   #gatherer: Gatherer
   #scanner: Scanner
@@ -63,10 +64,10 @@ export class PostgresEngine implements Engine {
   static async open(text: string, options: PostgresOptions = {}): Promise<PostgresEngine> {
     const url = parsePostgresUrl(text, options.env ?? process.env)
     const { readOnly = false, log = () => undefined, patienceMs = PATIENCE_MS, random = jitter } = options
-    let pool: Pool | undefined
+    let pool: PgPool | undefined
     try {
-      pool = await Pool.open(url, { patienceMs, random, log })
-      requireVersion(pool.server.version)
+      pool = await openPool(url, { patienceMs, random, log })
+      requireVersion(pool.first.server.version)
       warnOfServer(pool, log)
       const tables = new Tables(url)
       const [answer] = await pool.run([schemaQuestion(tables)], 'repeat')
@@ -79,7 +80,7 @@ export class PostgresEngine implements Engine {
     }
   }
 
-  private constructor(pool: Pool, tables: Tables, stored: Stored, options: Required<Omit<PostgresOptions, 'env'>>) {
+  private constructor(pool: PgPool, tables: Tables, stored: Stored, options: Required<Omit<PostgresOptions, 'env'>>) {
     this.#pool = pool
     this.#tables = tables
     this.#stored = stored
@@ -92,7 +93,7 @@ export class PostgresEngine implements Engine {
     this.counts = pool.tally
     this.#again = new Again({ reasonOf, tally: this.counts, patienceMs, random })
     this.#usage = new UsageWriter({ write: sums => this.#writeUsage(sums), log })
-    this.#committer = new Committer({
+    this.#committer = committerOf({
       pool,
       tables,
       patienceMs,
@@ -199,7 +200,7 @@ export class PostgresEngine implements Engine {
     const statements = flush.statements()
     if (statements.length === 0) return 'written'
     try {
-      await this.#again.run(() => this.#pool.run(statements, 'report'))
+      await this.#again.run(() => this.#pool.run(statements, 'commit'))
       return 'written'
     } catch (error) {
       if (error instanceof LostReply) return 'lost'
@@ -229,8 +230,8 @@ export function requireVersion(version: number): void {
   throw new Error(`the server is PostgreSQL ${spelled}; 13 or newer is needed`)
 }
 
-function warnOfServer(pool: Pool, log: (message: string) => void): void {
-  if (pool.server.synchronousCommit === 'off') {
+function warnOfServer(pool: PgPool, log: (message: string) => void): void {
+  if (pool.first.server.synchronousCommit === 'off') {
     log('synchronous_commit is off on the server: what fsync has promised may be lost when the server loses power')
   }
 }

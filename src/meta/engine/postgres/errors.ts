@@ -7,19 +7,12 @@ import type { ServerError } from './flight.ts'
 /** What a check says that does not hold (hold.ts). It shows in the server's log, so it says what it is. */
 export const CHANGED = 'juicefs-ts: changed meanwhile, tried again: '
 
-/** The connection broke, or was given up, before the outcome of a flight was known. */
-export class LostReply extends Error {
-  readonly backend: Backend
-
-  constructor(backend: Backend, cause: unknown) {
-    super(causeText(cause), { cause })
-    this.backend = backend
-  }
-}
-
 /** The server process behind a connection, so that another connection can see whether it is gone. Process ids come again:
- *  `startedAt` tells them apart. Null behind a pooler: which process worked for us is not to be known. */
-export type Backend = { readonly pid: number; readonly startedAt: string } | null
+ *  `startedAt` tells them apart. */
+export interface Backend {
+  readonly pid: number
+  readonly startedAt: string
+}
 
 /** The SQLSTATE; '' for errors that are not the server's (of the socket: ECONNREFUSED, EPIPE, …). */
 const codeOf = (error: unknown): string => {
