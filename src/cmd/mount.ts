@@ -13,7 +13,7 @@ import { closeSync, openSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { splitCacheDirs } from '../chunk/cache-paths.ts'
+import { expandCacheDirs } from '../chunk/cache-paths.ts'
 import { FUSE_TYPE } from '../fuse/constants.ts'
 import { unmountFuse } from '../fuse/unmount.ts'
 import { CommandError, messageOf } from './exit.ts'
@@ -46,7 +46,7 @@ export async function run(options: Options, [metaUrl = '', path = '']: readonly 
   const mountPoint = await prepareMountPoint(path, { force: options.bool('force'), log })
   const settings: MountSettings = { ...first, mountPoint, meta: { ...first.meta, mountPoint } }
   const logFile = logFileOf(options)
-  refuseInside(settings, isBackground ? logFile : null)
+  await refuseInside(settings, isBackground ? logFile : null)
   const title = `juicefs-ts mount ${maskPassword(settings.metaUrl)} ${mountPoint}`
   const keep = async (): Promise<void> => {
     if (!options.bool('update-fstab')) return
@@ -92,10 +92,10 @@ const logFileOf = (options: Options): string =>
   )
 
 /** What the mount needs must not be reached through the mount: it would wait for itself. */
-function refuseInside({ mountPoint, metaPath, cache }: MountSettings, logFile: string | null): void {
+async function refuseInside({ mountPoint, metaPath, cache }: MountSettings, logFile: string | null): Promise<void> {
   const places: (readonly [what: string, path: string])[] = []
   if (metaPath !== null) places.push(['metadata database', metaPath])
-  if (cache.dir !== 'memory') for (const dir of splitCacheDirs(cache.dir)) places.push(['cache directory', dir])
+  if (cache.dir !== 'memory') for (const dir of await expandCacheDirs(cache.dir)) places.push(['cache directory', dir])
   if (logFile !== null) places.push(['log file', logFile])
   for (const [what, path] of places) {
     if (isInside(path, mountPoint))

@@ -26,8 +26,19 @@ export function canonicalPath(path: string): string {
 
 /** Is `path` the directory itself, or below it? Parts that do not exist yet are taken as they are written. */
 export function isInside(path: string, directory: string): boolean {
-  const full = existingCanonical(resolve(path))
-  return full === directory || full.startsWith(directory.endsWith('/') ? directory : `${directory}/`)
+  const written = existingCanonical(resolve(path))
+  return [written, targetOf(written)].some(
+    full => full === directory || full.startsWith(directory.endsWith('/') ? directory : `${directory}/`),
+  )
+}
+
+/** Where a link leads; the path itself where it is none, or where it leads cannot be asked. */
+function targetOf(path: string): string {
+  try {
+    return realpathSync(path)
+  } catch {
+    return path
+  }
 }
 
 function existingCanonical(path: string): string {

@@ -30,7 +30,8 @@ export function readRsaKey(pem: string, passphrase: string | undefined): RsaKey 
   }
   const privateKey = decode(pem, isEncrypted ? passphrase : undefined)
   if (privateKey.asymmetricKeyType !== 'rsa') {
-    throw refused(`private keys of type ${privateKey.asymmetricKeyType} are not supported, only RSA`, ENOTSUP)
+    const kind = privateKey.asymmetricKeyType ?? 'SM2 or another unknown one'
+    throw refused(`private keys of type ${kind} are not supported, only RSA`, ENOTSUP)
   }
   const bytes = Math.ceil((privateKey.asymmetricKeyDetails?.modulusLength ?? 0) / 8)
   if (bytes < SMALLEST_BYTES) throw refused(`an RSA key of ${bytes * 8} bits is too short`)
@@ -45,6 +46,13 @@ function decode(pem: string, passphrase: string | undefined): KeyObject {
     if (/unsupported|unknown|DECODER/i.test(String((error as Error).message)) && passphrase === undefined) {
       throw new Fault('the RSA key cannot be read: it is damaged, or of a kind that is not supported', {
         errno: EINVAL,
+        cause: error,
+      })
+    }
+    const cipher = /^DEK-Info: *([A-Z0-9-]+)/m.exec(pem)?.[1]
+    if (cipher && (error as { code?: string }).code === 'ERR_OSSL_EVP_UNSUPPORTED') {
+      throw new Fault(`the RSA key is locked by ${cipher}, which is not supported: lock it by another cipher`, {
+        errno: ENOTSUP,
         cause: error,
       })
     }

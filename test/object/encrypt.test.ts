@@ -242,6 +242,10 @@ describe('the RSA key', () => {
       )
     }
   })
+  it('locked by a cipher that OpenSSL has put away says so, and does not blame the passphrase', () => {
+    const old = pkcs1.replace(/^DEK-Info: .*$/m, 'DEK-Info: DES-CBC,0011223344556677')
+    assert.throws(() => readRsaKey(old, passphrase), /is locked by DES-CBC, which is not supported/)
+  })
   it('is refused where it is none: text, a public key, another kind of key, a damaged one', () => {
     const publicPem = generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey.export({
       type: 'spki',
