@@ -315,7 +315,7 @@ static napi_value load_now(napi_env env, napi_callback_info info) {
   return number(env, result);
 }
 
-/* canSum(): does saveFile take `summed`? */
+/* canSum(): does saveFile take `summed`, and is there crc32c? */
 static napi_value can_sum(napi_env env, napi_callback_info info) {
   (void)info;
   napi_value offered;
@@ -323,8 +323,18 @@ static napi_value can_sum(napi_env env, napi_callback_info info) {
   return offered;
 }
 
+/* crc32c(bytes) -> CRC-32C of them, on the calling thread; only where canSum() */
+static napi_value sum_of(napi_env env, napi_callback_info info) {
+  ARGUMENTS(1);
+  void *bytes;
+  size_t length;
+  if (napi_get_buffer_info(env, argv[0], &bytes, &length) != napi_ok) return number(env, -EINVAL);
+  return number(env, crc32c(bytes, length));
+}
+
 void offer_files(napi_env env, napi_value exports) {
   offer(env, exports, "canSum", can_sum, NULL);
+  offer(env, exports, "crc32c", sum_of, NULL);
   offer(env, exports, "saveFile", save_file, NULL);
   offer(env, exports, "loadFile", load_file, NULL);
   offer(env, exports, "loadNow", load_now, NULL);
