@@ -24,6 +24,7 @@ import type {
   Timeouts,
 } from './file-system.ts'
 import { type DirectoryHandle, type FileHandle, type Handle, isResurrectable } from './handles.ts'
+import { KeptListings } from './kept-listings.ts'
 import { flockOwner, PosixLockOwners } from './lock-owners.ts'
 import { isVirtual, type VfsOptions } from './names.ts'
 
@@ -41,10 +42,12 @@ const TO_END = Number.MAX_SAFE_INTEGER
 export class Vfs extends Attributes implements FileSystem {
   readonly timeouts: Timeouts
   readonly #posixLocks = new PosixLockOwners()
+  readonly #listings: KeptListings
 
   constructor(options: VfsOptions) {
     super(options)
     this.timeouts = options.config.timeouts
+    this.#listings = new KeptListings(options.clock, options.config.timeouts.attr * 1000)
   }
 
   /** The kernel side, once there is one. */
@@ -247,7 +250,8 @@ export class Vfs extends Attributes implements FileSystem {
     return chain(caller.check ? this.meta.access(caller, node, MAY_READ) : undefined, refused => {
       if (refused !== undefined) return refused
       const { fh } = this.#addDirectory(caller, node, this.core.handles.newId(false))
-      return { fh, openFlags: this.config.readdirCache ? FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE : 0 }
+      if (!this.config.readdirCache) return { fh, openFlags: 0 }
+      return { fh, openFlags: FOPEN_CACHE_DIR | (this.#listings.mayKeep(node) ? FOPEN_KEEP_CACHE : 0) }
     })
   }
 

@@ -48,5 +48,19 @@ for use in (lambda p: open(p), lambda p: os.chmod(p, 0o600), lambda p: os.trunca
       const { stdout, stderr } = await python(script, a, b)
       assert.equal(stdout, 'gone\ngone\ngone\n', stderr)
     })
+
+    it('list what another made, with --readdir-cache after --attr-cache, also where the times of the directory stand still', async () => {
+      const lister = all.mountOne(['--readdir-cache'])
+      const maker = all.mountOne(['--skip-dir-mtime', '1h'])
+      const script = `import os, sys, time
+lister, maker = (p + '/listed' for p in sys.argv[1:])
+os.mkdir(maker)
+for i in range(3):
+    open(f'{maker}/{i}', 'w').close()
+    time.sleep(1.1)
+    for again in range(2): print(len(os.listdir(lister)), end=' ')`
+      const { stdout, stderr } = await python(script, lister, maker)
+      assert.equal(stdout, '1 1 2 2 3 3 ', stderr)
+    })
   })
 }
