@@ -113,7 +113,7 @@ describe('opening Redis', { skip: redisSkip }, () => {
     const log = new Journal()
     const engine = await open(`${url(1)}?client-cache=true&route_read=replica`, { log })
     engine.close()
-    assert.match(log.warnings[0]!, /without effect here: route-read, client-cache/)
+    assert.match(log.warnings[0]!, /without effect here: client-cache, route-read/)
   })
 
   it('an old server is refused', async () => {

@@ -85,6 +85,8 @@ describe('an address of Redis', () => {
     const given = parse('redis://h/1?min-retry-backoff=5ms&max_retry_backoff=1m30s&read-timeout=1.5s&client-cache=true')
     assert.deepEqual([given.minRetryMs, given.maxRetryMs, given.readTimeoutMs], [5, 90_000, 1500])
     assert.deepEqual(given.ignored, ['client-cache'])
+    const others = parse('rediss://h/1?insecure-skip-verfy=true&write_timeout=5s&insecure_skip_verify=true&db=1')
+    assert.deepEqual(others.ignored, ['insecure-skip-verfy', 'write-timeout'])
   })
 
   it('with rediss has options for certificates; a missing file is named', () => {

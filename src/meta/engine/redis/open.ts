@@ -33,7 +33,12 @@ export async function openLink(text: string, options: OpenOptions): Promise<Open
   const { log, readOnly } = options
   if (url.ignored.length > 0) log.warn(`options of the Redis address without effect here: ${url.ignored.join(', ')}`)
   const base = { url, mayBeReplica: readOnly, patienceMs: options.patienceMs ?? PATIENCE_MS, tally: new Tally() }
-  const isCluster = url.place.kind === 'cluster' || (url.place.kind === 'server' && (await isPartOfCluster(url, base)))
+  const isCluster =
+    url.place.kind === 'cluster' || (url.place.kind !== 'sentinel' && (await isPartOfCluster(url, base)))
+  if (isCluster && url.place.kind === 'socket') {
+    // Of the other servers it knows addresses, and of itself none.
+    throw new Fault(`Redis at ${url.place.path} is part of a cluster: name it by host and port, redis://…`)
+  }
   const prefix = isCluster ? `{${url.db}}` : ''
   const place = isCluster && url.place.kind === 'server' ? { kind: 'cluster' as const, seeds: [url.place] } : url.place
   const linkOptions: LinkOptions = { ...base, place, prefix, db: isCluster ? 0 : url.db }
@@ -61,7 +66,9 @@ async function isPartOfCluster(
   const probe = new Link({ ...base, place: url.place, prefix: '', db: 0, mayBeReplica: true })
   try {
     const { info } = await probe.open()
-    return info.isCluster
+    if (info.isCluster !== null) return info.isCluster
+    const reply = await probe.send('CLUSTER', ['INFO']).catch(() => '')
+    return String(reply).includes('cluster_state:')
   } finally {
     probe.close()
   }

@@ -6,7 +6,7 @@ export interface ServerInfo {
   /** of a replica */
   readonly master: string | null
   readonly isLoading: boolean
-  readonly isCluster: boolean
+  readonly isCluster: boolean | null
   readonly evictionPolicy: string | null
   readonly aofEnabled: boolean | null
   /** new with every start of the server */
@@ -28,7 +28,7 @@ export function parseInfo(text: string): ServerInfo {
     role: role === 'master' || role === 'slave' ? role : null,
     master: fields.has('master_host') ? `${fields.get('master_host')}:${fields.get('master_port')}` : null,
     isLoading: fields.get('loading') === '1',
-    isCluster: fields.get('cluster_enabled') === '1',
+    isCluster: fields.size === 0 ? null : fields.get('cluster_enabled') === '1',
     evictionPolicy: fields.get('maxmemory_policy') ?? null,
     aofEnabled: aof === undefined ? null : aof === '1',
     runId: fields.get('run_id') ?? null,

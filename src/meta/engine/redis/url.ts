@@ -32,13 +32,17 @@ export interface RedisUrl {
   readonly minRetryMs: number
   readonly maxRetryMs: number
   readonly readTimeoutMs: number
-  /** options that are understood and have no effect here */
+  /** options that have no effect here */
   readonly ignored: readonly string[]
 }
 
 const PORT = 6379
 const SENTINEL_PORT = 26379
-const IGNORED = ['route-read', 'client-cache', 'client-cache-size', 'client-cache-expire', 'client-cache-preload']
+/** Of all others (`client-cache`, `route-read`, `write-timeout`, what is spelled wrong) is told that they do nothing. */
+const KNOWN = new Set([
+  ...['db', 'min-retry-backoff', 'max-retry-backoff', 'read-timeout', 'insecure-skip-verify'],
+  ...['tls-cert-file', 'tls-key-file', 'tls-ca-cert-file', 'tls-server-name'],
+])
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -66,7 +70,7 @@ export function parseRedisUrl(url: string, env: Environment): RedisUrl {
     minRetryMs: duration('min-retry-backoff', 20),
     maxRetryMs: duration('max-retry-backoff', 10_000),
     readTimeoutMs: duration('read-timeout', 30_000),
-    ignored: IGNORED.filter(name => options.has(name)),
+    ignored: [...options.keys()].filter(name => !KNOWN.has(name)),
   }
 }
 
