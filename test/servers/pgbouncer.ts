@@ -10,8 +10,13 @@ import { programPath, type RunningProgram, skipWithout, startProgram } from './p
 /** Why tests with it are skipped; false where they are not. */
 export const pgbouncerSkip = skipWithout('pgbouncer')
 
-/** `poolSize`: connections to the server a database. */
-export function startPgbouncer(server: PostgresServer, poolSize: number): Promise<RunningProgram> {
+/** `poolSize`: connections to the server a database. Whoever comes is that user of the server; in the password ' is doubled. */
+export function startPgbouncer(
+  server: PostgresServer,
+  poolSize: number,
+  user = 'postgres',
+  password = 'secret',
+): Promise<RunningProgram> {
   return startProgram({
     name: 'pgbouncer',
     command: (port, dir) => {
@@ -19,7 +24,7 @@ export function startPgbouncer(server: PostgresServer, poolSize: number): Promis
       writeFileSync(
         settings,
         `[databases]
-* = host=127.0.0.1 port=${server.port} user=postgres password=secret
+* = host=127.0.0.1 port=${server.port} user=${user} password='${password}'
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = ${port}
