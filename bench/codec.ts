@@ -1,24 +1,36 @@
-/** What a block costs on its way into an object and back: CPU seconds a GiB of the whole process, those of them on the event loop, and
- *  MiB/s, by compression and encryption, without any store behind (puts are thrown away, gets come from memory).
- *  Run: node bench/codec.ts [--size 512] [--runs 3] [--at-once 4] [--key-bits 2048]. Sizes in MiB; medians of the runs. */
+/** What compression and encryption cost, in CPU seconds a GiB and MiB/s, medians of the runs:
+ *
+ *    node bench/codec.ts [--size 256] [--runs 3] [--at-once 4] [--key-bits 2048] [--mount-size 256]         sizes in MiB
+ *
+ *  first, of a block on its way into an object and back, without any store behind (puts are thrown away, gets come from memory): CPU of
+ *  the whole process, and those of it on the event loop;
+ *  then, of a file written and read through a mount (store `file`, no cache, 1 MiB at a time): CPU of the serving process. --mount-size 0
+ *  leaves that out. */
 
+import { execFile } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
-import { parseArgs } from 'node:util'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs, promisify } from 'node:util'
 import { SystemClock } from '../src/base/clock.ts'
 import { type Compression, openCodec } from '../src/chunk/codec.ts'
 import { withEncryption } from '../src/object/encrypt.ts'
 import { MemStore } from '../src/object/mem.ts'
 import type { ObjectStore } from '../src/object/store.ts'
-import { median, printTable, whole } from './harness.ts'
+import { mountedVolume } from '../test/mount/harness.ts'
+import { buildClient, cpuSeconds, measure, median, peakMiB, printTable, whole } from './harness.ts'
 
 const { values } = parseArgs({
   options: {
-    size: { type: 'string', default: '512' },
+    size: { type: 'string', default: '256' },
     runs: { type: 'string', default: '3' },
     'at-once': { type: 'string', default: '4' },
     'key-bits': { type: 'string', default: '2048' },
+    'mount-size': { type: 'string', default: '256' },
   },
 })
+const exec = promisify(execFile)
 const BLOCK = 4 << 20
 const BLOCKS = (Number(values.size) << 20) / BLOCK
 const atOnce = Number(values['at-once'])
@@ -111,10 +123,11 @@ async function openWay(compression: Compression, algorithm: string): Promise<Way
   }
 }
 
+const names = (['none', 'lz4', 'zstd'] as const).flatMap(compression =>
+  ['none', 'aes256gcm-rsa', 'chacha20-rsa'].map(algorithm => [compression, algorithm] as const),
+)
 const ways: Way[] = []
-for (const compression of ['none', 'lz4', 'zstd'] as const) {
-  for (const algorithm of ['none', 'aes256gcm-rsa', 'chacha20-rsa']) ways.push(await openWay(compression, algorithm))
-}
+for (const [compression, algorithm] of names) ways.push(await openWay(compression, algorithm))
 // All ways in turn, again and again: what else the machine does falls on all of them.
 for (let run = 0; run < Number(values.runs); run++) {
   for (const { put, get, puts, gets } of ways) {
@@ -130,3 +143,64 @@ printTable(
   ways.map(({ name, puts, gets }) => [...name, ...cells(middle(puts)), ...cells(middle(gets))]),
 )
 for (const { store } of ways) await store.close()
+if (Number(values['mount-size']) > 0) await throughMounts(Number(values['mount-size']))
+
+async function throughMounts(size: number): Promise<void> {
+  const dir = mkdtempSync(join(tmpdir(), 'juicefs-ts-bench-'))
+  const [client, key, text] = [buildClient(dir), join(dir, 'key.pem'), join(dir, 'text')]
+  writeFileSync(key, pem)
+  writeFileSync(text, Buffer.concat(Array.from({ length: size / 16 }, () => blocks).flat()))
+  const table: string[][] = []
+  try {
+    for (const name of names) table.push([...name, ...(await throughMount(name, { size, client, key, text }))])
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+  console.log()
+  const head = ['write CPU s/GiB', 'MiB/s', 'read CPU s/GiB', 'MiB/s', 'peak MiB']
+  printTable(['compression', 'encryption', ...head], table)
+}
+
+interface Tools {
+  readonly size: number
+  readonly client: string
+  readonly key: string
+  readonly text: string
+}
+
+async function throughMount(
+  [compression, algorithm]: (typeof names)[number],
+  { size, client, key, text }: Tools,
+): Promise<string[]> {
+  const encryption = algorithm === 'none' ? [] : ['--encrypt-rsa-key', key, '--encrypt-algo', algorithm]
+  const format = ['--trash-days', '0', '--compress', compression, ...encryption]
+  const volume = mountedVolume({ format, mount: ['--cache-size', '0'] })
+  try {
+    const pid = volume.pid()
+    const cost = async (work: () => Promise<unknown>): Promise<{ cpu: number; rate: number }> => {
+      const [cpu, start] = [cpuSeconds(pid), performance.now()]
+      await work()
+      const seconds = (performance.now() - start) / 1000
+      return { cpu: (cpuSeconds(pid) - cpu) / (size / 1024), rate: size / seconds }
+    }
+    const directory = join(volume.mountPoint, 'a')
+    mkdirSync(directory)
+    const costs: Record<'writes' | 'reads', { cpu: number; rate: number }[]> = { writes: [], reads: [] }
+    for (let run = 0; run <= Number(values.runs); run++) {
+      const write = await cost(() => exec('dd', [`if=${text}`, `of=${join(directory, 'big')}`, 'bs=1M', 'status=none']))
+      const read = await cost(() => measure(client, 'read', directory, size))
+      if (run === 0) continue // warms up
+      costs.writes.push(write)
+      costs.reads.push(read)
+    }
+    const cells = (list: readonly { cpu: number; rate: number }[]): string[] => [
+      median(list.map(({ cpu }) => cpu)).toFixed(2),
+      whole(median(list.map(({ rate }) => rate))),
+    ]
+    const row = [...cells(costs.writes), ...cells(costs.reads), whole(peakMiB(pid))]
+    volume.unmount()
+    return row
+  } finally {
+    volume.remove()
+  }
+}
