@@ -1,6 +1,7 @@
 /** The command line's beginning: argv, log level, one command, exit code. Nothing heavy is imported here: `version` answers
  *  within the time that Node needs to start. */
 
+import { codeOf } from '../base/call.ts'
 import type { Level } from '../base/log.ts'
 import { COMMANDS, NOT_BUILT_COMMANDS } from './commands.ts'
 import { CommandError, EXIT_FAILED, EXIT_UNKNOWN_COMMAND, messageOf } from './exit.ts'
@@ -85,6 +86,13 @@ function levelOf(globals: Options): Level {
   if (named) return named
   if (globals.bool('trace')) return 'TRACE'
   return globals.bool('verbose') ? 'DEBUG' : globals.bool('quiet') ? 'WARNING' : 'INFO'
+}
+
+// Whoever read our output may have left (`mount -d … | head -1`): the work goes on.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', error => {
+    if (codeOf(error) !== 'EPIPE') throw error
+  })
 }
 
 // `ps` must not show the password of a META-URL while we run.

@@ -90,6 +90,13 @@ describe('a mount', { skip: mountSkip }, () => {
     )
   })
 
+  it('is mounted also when nobody reads what the command says', async () => {
+    const words = ['mount', '-d', ...flags(), '--metrics', '127.0.0.1:0', volume.metaUrl, volume.mountPoint]
+    const ran = spawnSync('bash', ['-c', `"$0" "$@" 2>&1 | true; exit \${PIPESTATUS[0]}`, launcher, ...words])
+    assert.equal(ran.status, 0)
+    assert.ok(existsSync(join(volume.mountPoint, '.config')))
+  })
+
   it('serves in a session of its own, at the root directory, as what it is', () => {
     volume.mount()
     const pid = volume.pid()
