@@ -1,4 +1,5 @@
-/** What the parts of the engine suite share: a fresh volume for each test, and records to put into it. */
+/** What tests of engines share: records to put into a volume, how to ask an engine by hand; and for the suite of all engines a fresh
+ *  volume for each test. */
 
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
@@ -6,6 +7,7 @@ import { type Ino, ROOT_INO } from '../../../src/base/ino.ts'
 import type { Cursor, Engine, Guard, Outcome, Page, ScanKind, Scans, Strength } from '../../../src/meta/engine.ts'
 import type { Change, Fact, FactOf, Read } from '../../../src/meta/facts.ts'
 import { type Attr, TYPE_DIRECTORY, TYPE_FILE } from '../../../src/meta/model/attr.ts'
+import type { Volume } from '../../../src/meta/model/volume.ts'
 
 /** A fresh, empty engine for each test, and what removes it afterwards. */
 export type EngineFactory = () => Promise<{ readonly engine: Engine; readonly cleanUp: () => Promise<void> }>
@@ -42,6 +44,49 @@ export const file = (fields: Partial<Attr> = {}): Attr => ({
 export const directory = (fields: Partial<Attr> = {}): Attr =>
   file({ type: TYPE_DIRECTORY, mode: 0o755, nlink: 2, length: 4096, ...fields })
 
+/** As operations are told of it: without limits. */
+export const volumeWith = (changed: Partial<Volume>): Volume => ({
+  readOnly: false,
+  acl: false,
+  dirStats: true,
+  skipDirMtimeNs: 0,
+  limits: { hasDirQuotas: false, userGroup: false, isQuotaDir: () => false, refuses: () => undefined },
+  ...changed,
+})
+
+/** Commits without guards. */
+export const write = (engine: Engine, ...changes: Change[]): Promise<Outcome> =>
+  Promise.resolve(engine.commit([], changes))
+
+export async function read<R extends Read>(engine: Engine, wanted: R): Promise<FactOf<R>> {
+  const [fact] = await engine.gather([wanted], 'look')
+  return fact as FactOf<R>
+}
+
+/** Gathers as an operation does, and gives what its commit guards. */
+export async function guard(engine: Engine, strength: Strength, ...reads: Read[]): Promise<Guard[]> {
+  const facts = await engine.gather(reads, 'change')
+  return reads.map((each, i) => ({ read: each, fact: facts[i] as Fact, strength }))
+}
+
+/** Every row of a scan, by pages of `limit`. */
+export async function all<K extends ScanKind>(
+  engine: Engine,
+  kind: K,
+  args: Scans[K]['args'],
+  limit = 100,
+): Promise<Scans[K]['row'][]> {
+  const rows: Scans[K]['row'][] = []
+  let cursor: Cursor | null = null
+  do {
+    const page: Page<Scans[K]['row']> = await engine.scan(kind, args, cursor, limit)
+    assert.ok(page.rows.length <= limit, 'a page is no longer than asked for')
+    rows.push(...page.rows)
+    cursor = page.next
+  } while (cursor !== null)
+  return rows
+}
+
 export class Bench {
   readonly engine: Engine
 
@@ -56,32 +101,21 @@ export class Bench {
     return outcome.results
   }
 
-  async read<R extends Read>(read: R): Promise<FactOf<R>> {
-    const [fact] = await this.engine.gather([read], 'look')
-    return fact as FactOf<R>
+  read<R extends Read>(wanted: R): Promise<FactOf<R>> {
+    return read(this.engine, wanted)
   }
 
-  /** Gathers as an operation that changes does. */
-  async guard(strength: Strength, ...reads: Read[]): Promise<Guard[]> {
-    const facts = await this.engine.gather(reads, 'change')
-    return reads.map((read, i) => ({ read, fact: facts[i] as Fact, strength }))
+  guard(strength: Strength, ...reads: Read[]): Promise<Guard[]> {
+    return guard(this.engine, strength, ...reads)
   }
 
   async commit(guards: readonly Guard[], ...changes: Change[]): Promise<Outcome> {
     return await this.engine.commit(guards, changes)
   }
 
-  /** Every row of a scan, by pages of `limit`. */
-  async scan<K extends ScanKind>(kind: K, args: Scans[K]['args'], limit = 2): Promise<Scans[K]['row'][]> {
-    const rows: Scans[K]['row'][] = []
-    let cursor: Cursor | null = null
-    do {
-      const page: Page<Scans[K]['row']> = await this.engine.scan(kind, args, cursor, limit)
-      assert.ok(page.rows.length <= limit, 'a page is no longer than asked for')
-      rows.push(...page.rows)
-      cursor = page.next
-    } while (cursor !== null)
-    return rows
+  /** Every row of a scan, by short pages. */
+  scan<K extends ScanKind>(kind: K, args: Scans[K]['args'], limit = 2): Promise<Scans[K]['row'][]> {
+    return all(this.engine, kind, args, limit)
   }
 }
 

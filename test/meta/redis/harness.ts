@@ -1,13 +1,10 @@
 /** What the tests of the Redis engine share: a server, engines on it that are closed afterwards, and the raw keys. */
 
 import { Redis } from 'ioredis'
-import type { Ino } from '../../../src/base/ino.ts'
 import { RedisEngine, type RedisOptions } from '../../../src/meta/engine/redis/engine.ts'
-import type { Cursor, Guard, Outcome, Page, ScanKind, Scans, Strength } from '../../../src/meta/engine.ts'
-import type { Change, Fact, FactOf, Read } from '../../../src/meta/facts.ts'
 import { RedisServer, type RedisServerOptions } from '../../servers/redis.ts'
 
-export const inoOf = (n: number): Ino => n as Ino
+export { all, guard, inoOf, read, write } from '../../conformance/engine/harness.ts'
 
 /** Keeps what was logged. */
 export class Journal {
@@ -59,31 +56,4 @@ export class World {
     for (const close of this.#closers.splice(0)) await close()
     await this.server.remove()
   }
-}
-
-export async function read<R extends Read>(engine: RedisEngine, wanted: R): Promise<FactOf<R>> {
-  return (await engine.gather([wanted], 'look'))[0] as FactOf<R>
-}
-
-export const write = (engine: RedisEngine, ...changes: Change[]): Promise<Outcome> => engine.commit([], changes)
-
-export async function guard(engine: RedisEngine, strength: Strength, ...reads: Read[]): Promise<Guard[]> {
-  const facts = await engine.gather(reads, 'change')
-  return reads.map((read, i) => ({ read, fact: facts[i] as Fact, strength }))
-}
-
-export async function all<K extends ScanKind>(
-  engine: RedisEngine,
-  kind: K,
-  args: Scans[K]['args'],
-  limit = 100,
-): Promise<Scans[K]['row'][]> {
-  const rows: Scans[K]['row'][] = []
-  let cursor: Cursor | null = null
-  do {
-    const page: Page<Scans[K]['row']> = await engine.scan(kind, args, cursor, limit)
-    rows.push(...page.rows)
-    cursor = page.next
-  } while (cursor !== null)
-  return rows
 }

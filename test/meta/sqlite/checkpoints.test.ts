@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 import { ROOT_INO } from '../../../src/base/ino.ts'
 import type { SqliteEngine } from '../../../src/meta/engine/sqlite/engine.ts'
 import { type Change, node } from '../../../src/meta/facts.ts'
-import { attrOf, formatted, inoOf, read, Volume, write } from './harness.ts'
+import { file, formatted, inoOf, read, Volume, write } from './harness.ts'
 
 describe('the write-ahead log of the SQLite engine', () => {
   let volume: Volume
@@ -23,7 +23,7 @@ describe('the write-ahead log of the SQLite engine', () => {
   /** Each node is a transaction of its own. */
   async function writeMany(count: number, first: number): Promise<void> {
     for (let n = 0; n < count; n++) {
-      const change: Change = { kind: 'putNode', ino: inoOf(first + n), attr: attrOf() }
+      const change: Change = { kind: 'putNode', ino: inoOf(first + n), attr: file() }
       await write(engine, change)
     }
   }

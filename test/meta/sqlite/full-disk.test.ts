@@ -11,7 +11,7 @@ import type { Fault } from '../../../src/base/fault.ts'
 import { ROOT_INO } from '../../../src/base/ino.ts'
 import { SqliteEngine } from '../../../src/meta/engine/sqlite/engine.ts'
 import { type Change, counter } from '../../../src/meta/facts.ts'
-import { attrOf, formatted, inoOf, read, write } from './harness.ts'
+import { file, formatted, inoOf, read, write } from './harness.ts'
 
 const skip = process.getuid?.() === 0 ? false : 'needs root to mount a small tmpfs'
 
@@ -32,7 +32,7 @@ describe('a full disk under the SQLite database', { skip }, () => {
 
   const small = (n: number): Change[] => [
     { kind: 'setDentry', parent: ROOT_INO, name: `f${n}`, ino: inoOf(n), type: 1 },
-    { kind: 'putNode', ino: inoOf(n), attr: attrOf() },
+    { kind: 'putNode', ino: inoOf(n), attr: file() },
     { kind: 'usage', space: 4096, inodes: 1 },
   ]
   const large = (n: number): Change[] => [

@@ -6,11 +6,9 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { ROOT_INO } from '../../../src/base/ino.ts'
 import { SqliteEngine } from '../../../src/meta/engine/sqlite/engine.ts'
-import type { Guard, Outcome } from '../../../src/meta/engine.ts'
-import type { Change, Fact, FactOf, Read } from '../../../src/meta/facts.ts'
-import { directory } from '../../conformance/engine/harness.ts'
+import { directory, write } from '../../conformance/engine/harness.ts'
 
-export { directory, file as attrOf, inoOf } from '../../conformance/engine/harness.ts'
+export { directory, file, guard, inoOf, read, write } from '../../conformance/engine/harness.ts'
 
 export class Volume {
   readonly dir = mkdtempSync(join(tmpdir(), 'juicefs-ts-sqlite-'))
@@ -52,20 +50,6 @@ export class Volume {
     for (const engine of this.#engines) await engine.close()
     rmSync(this.dir, { recursive: true, force: true })
   }
-}
-
-export const write = (engine: SqliteEngine, ...changes: Change[]): Promise<Outcome> =>
-  Promise.resolve(engine.commit([], changes))
-
-export async function read<R extends Read>(engine: SqliteEngine, read: R): Promise<FactOf<R>> {
-  const [fact] = await engine.gather([read], 'look')
-  return fact as FactOf<R>
-}
-
-/** Gathers as an operation does and returns what its commit guards. */
-export async function guards(engine: SqliteEngine, ...reads: Read[]): Promise<Guard[]> {
-  const facts = await engine.gather(reads, 'change')
-  return reads.map((each, i) => ({ read: each, fact: facts[i] as Fact, strength: 'exact' }))
 }
 
 /** A volume with a root directory. */

@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test'
 import { type Ino, NO_INO, ROOT_INO, TRASH_INO } from '../../../src/base/ino.ts'
 import type { SqliteEngine } from '../../../src/meta/engine/sqlite/engine.ts'
 import { QUOTA_DIR, QUOTA_GROUP, QUOTA_USER } from '../../../src/meta/facts.ts'
-import { attrOf, directory, formatted, inoOf, read, Volume, write } from './harness.ts'
+import { directory, file, formatted, inoOf, read, Volume, write } from './harness.ts'
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex')
 
@@ -19,7 +19,7 @@ describe('rows of the SQLite engine', () => {
   after(() => volume.remove())
 
   it('spells a node as the example row of the format', async () => {
-    const attr = attrOf({
+    const attr = file({
       mode: 0o674,
       atime: { sec: 1795244945, nsec: 819845218 },
       mtime: { sec: 1795244945, nsec: 820462699 },
@@ -60,7 +60,7 @@ describe('rows of the SQLite engine', () => {
       { kind: 'putNode', ino: hour, attr: directory({ parent: TRASH_INO }) },
       { kind: 'setDentry', parent: TRASH_INO, name: '2026-11-21-07', ino: hour, type: 2 },
       { kind: 'setDentry', parent: hour, name: '3-4-b.bin', ino: inoOf(4), type: 1 },
-      { kind: 'putNode', ino: inoOf(4), attr: attrOf({ parent: hour }) },
+      { kind: 'putNode', ino: inoOf(4), attr: file({ parent: hour }) },
     )
     assert.deepEqual(volume.query('SELECT parent, name, inode, type FROM jfs_edge WHERE parent > 2 ORDER BY parent'), [
       [9223372032828243968n, Buffer.from('2026-11-21-07'), 9223372032828243969n, 2n],
@@ -93,7 +93,7 @@ describe('rows of the SQLite engine', () => {
     it(`keeps the time ${time.sec} s ${time.nsec} ns exactly`, async () => {
       const ino = inoOf(100)
       await write(engine, { kind: 'delNode', ino })
-      await write(engine, { kind: 'putNode', ino, attr: attrOf({ atime: time, mtime: time }) })
+      await write(engine, { kind: 'putNode', ino, attr: file({ atime: time, mtime: time }) })
       await write(engine, { kind: 'extendNode', ino, length: 1, mtime: time, ctime: time })
       const attr = await read(engine, { kind: 'node', ino })
       assert.deepEqual([attr?.atime, attr?.mtime, attr?.ctime], [time, time, time])
@@ -105,7 +105,7 @@ describe('rows of the SQLite engine', () => {
   }
 
   it('stores ids of users and groups, devices and lengths beyond 2^31', async () => {
-    const attr = attrOf({ uid: 2 ** 32 - 1, gid: 2 ** 31, rdev: 2 ** 32 - 2, length: 2 ** 52 + 1 })
+    const attr = file({ uid: 2 ** 32 - 1, gid: 2 ** 31, rdev: 2 ** 32 - 2, length: 2 ** 52 + 1 })
     await write(engine, { kind: 'putNode', ino: inoOf(2 ** 40 + 1), attr })
     assert.deepEqual(await read(engine, { kind: 'node', ino: inoOf(2 ** 40 + 1) }), attr)
     assert.deepEqual(
@@ -119,7 +119,7 @@ describe('rows of the SQLite engine', () => {
       `INSERT INTO jfs_node (inode, type, flags, mode, uid, gid, atime, mtime, ctime, nlink, length)
         VALUES (101, 1, 0, 420, 0, 0, 1000000, 1000000, 1000000, 1, 0)`,
     )
-    assert.deepEqual(await read(engine, { kind: 'node', ino: inoOf(101) }), attrOf({ parent: NO_INO }))
+    assert.deepEqual(await read(engine, { kind: 'node', ino: inoOf(101) }), file({ parent: NO_INO }))
   })
 
   it('names the inode of a node record that cannot be decoded', () => {

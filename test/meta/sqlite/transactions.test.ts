@@ -9,7 +9,7 @@ import { isPromise } from '../../../src/base/maybe.ts'
 import { Driver } from '../../../src/meta/driver.ts'
 import type { SqliteEngine } from '../../../src/meta/engine/sqlite/engine.ts'
 import { type Change, counter, dentry, gather, node, type Operation } from '../../../src/meta/facts.ts'
-import { attrOf, directory, formatted, guards, inoOf, read, Volume, write } from './harness.ts'
+import { directory, file, formatted, guard, inoOf, read, Volume, write } from './harness.ts'
 
 describe('shared transactions of the SQLite engine', () => {
   let volume: Volume
@@ -23,7 +23,7 @@ describe('shared transactions of the SQLite engine', () => {
 
   const newFile = (n: number): Change[] => [
     { kind: 'setDentry', parent: ROOT_INO, name: `f${n}`, ino: inoOf(n), type: 1 },
-    { kind: 'putNode', ino: inoOf(n), attr: attrOf() },
+    { kind: 'putNode', ino: inoOf(n), attr: file() },
     { kind: 'adjustDir', ino: ROOT_INO, nlink: 0, at: { sec: n, nsec: 0 } },
     { kind: 'usage', space: 4096, inodes: 1 },
     { kind: 'dirUsage', ino: ROOT_INO, length: 0, space: 4096, inodes: 1 },
@@ -87,7 +87,7 @@ describe('shared transactions of the SQLite engine', () => {
       ['usedSpace', 12288n],
     ])
     assert.deepEqual(volume.query('SELECT * FROM jfs_dir_stats'), [[1n, 0n, 12288n, 3n]])
-    const [first] = await Promise.all([write(engine, ...newFile(5)), guards(engine, counter('totalInodes'))])
+    const [first] = await Promise.all([write(engine, ...newFile(5)), guard(engine, 'exact', counter('totalInodes'))])
     assert.equal(first.done, true)
     assert.equal(await read(engine, counter('totalInodes')), 4)
   })
@@ -119,7 +119,7 @@ describe('shared transactions of the SQLite engine', () => {
       write(engine, ...newFile(2)),
       write(
         engine,
-        { kind: 'putNode', ino: inoOf(99), attr: attrOf() },
+        { kind: 'putNode', ino: inoOf(99), attr: file() },
         { kind: 'usage', space: 1, inodes: 1 },
         {
           kind: 'setDentry',
@@ -138,11 +138,11 @@ describe('shared transactions of the SQLite engine', () => {
 
   it('never overwrites a node or a name that the operation has not seen', async () => {
     await write(engine, ...newFile(2))
-    const again = await write(engine, { kind: 'putNode', ino: inoOf(2), attr: attrOf({ uid: 7 }) })
+    const again = await write(engine, { kind: 'putNode', ino: inoOf(2), attr: file({ uid: 7 }) })
     assert.equal(again.done, false)
-    const seen = await guards(engine, node(inoOf(2)), dentry(ROOT_INO, 'f2'))
+    const seen = await guard(engine, 'exact', node(inoOf(2)), dentry(ROOT_INO, 'f2'))
     const replaced = await engine.commit(seen, [
-      { kind: 'putNode', ino: inoOf(2), attr: attrOf({ uid: 7 }) },
+      { kind: 'putNode', ino: inoOf(2), attr: file({ uid: 7 }) },
       { kind: 'setDentry', parent: ROOT_INO, name: 'f2', ino: inoOf(2), type: 2 },
     ])
     assert.equal(replaced.done, true)
@@ -171,7 +171,7 @@ describe('shared transactions of the SQLite engine', () => {
   })
 
   it('compares facts that a neighbour in the same transaction has changed', async () => {
-    const mine = await guards(engine, node(ROOT_INO), dentry(ROOT_INO, 'f2'))
+    const mine = await guard(engine, 'exact', node(ROOT_INO), dentry(ROOT_INO, 'f2'))
     const theirs = write(engine, ...newFile(2))
     const outcome = await engine.commit(mine, [{ kind: 'adjustDir', ino: ROOT_INO, nlink: 1, at: null }])
     assert.equal(outcome.done, false)
@@ -179,12 +179,12 @@ describe('shared transactions of the SQLite engine', () => {
   })
 
   it('compares facts of a transaction that has ended with what another process wrote since', async () => {
-    const [guard] = await guards(engine, node(ROOT_INO))
+    const guards = await guard(engine, 'exact', node(ROOT_INO))
     await new Promise(resolve => setTimeout(resolve, 5))
-    const still = await engine.commit([guard!], [{ kind: 'adjustDir', ino: ROOT_INO, nlink: 0, at: null }])
+    const still = await engine.commit(guards, [{ kind: 'adjustDir', ino: ROOT_INO, nlink: 0, at: null }])
     assert.equal(still.done, true)
     volume.exec('UPDATE jfs_node SET mode = 0 WHERE inode = 1')
-    const changed = await engine.commit([guard!], [{ kind: 'adjustDir', ino: ROOT_INO, nlink: 0, at: null }])
+    const changed = await engine.commit(guards, [{ kind: 'adjustDir', ino: ROOT_INO, nlink: 0, at: null }])
     assert.equal(changed.done, false)
   })
 
