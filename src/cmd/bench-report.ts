@@ -1,9 +1,13 @@
 /** The report of `bench`: numbers, limits of the colours and layout are those of the reference (spec bench sections 1.4, 1.5). */
 
-import type { FileShape } from './bench.ts'
 import { bytesText } from './humanize.ts'
 import { renderTable } from './table.ts'
 
+/** How many calls of which size make a file; its size is rounded up to whole calls. */
+export interface FileShape {
+  readonly ioBytes: number
+  readonly ios: number
+}
 /** seconds of each phase that was run */
 export interface Timings {
   writeBig?: number

@@ -6,7 +6,7 @@
 import { execFileSync } from 'node:child_process'
 import { rmSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { type JuiceStats, juiceRows, renderReport, type Sample, type Timings } from './bench-report.ts'
+import { type FileShape, type JuiceStats, juiceRows, renderReport, type Sample, type Timings } from './bench-report.ts'
 import { BenchThreads, type Phase } from './bench-threads.ts'
 import { CommandError, messageOf } from './exit.ts'
 import type { Options } from './flags.ts'
@@ -17,12 +17,7 @@ import { log as terminalLog } from './terminal-log.ts'
 
 const ROOT_INODE = 1
 
-/** How many calls of which size make a file; its size is rounded up to whole calls. */
-export interface FileShape {
-  readonly ioBytes: number
-  readonly ios: number
-}
-
+/** How a file is read and written by calls of a block each. */
 export function shapeOf(fileBytes: number, blockBytes: number): FileShape {
   if (fileBytes <= blockBytes) return { ioBytes: fileBytes, ios: 1 }
   return { ioBytes: blockBytes, ios: Math.ceil(fileBytes / blockBytes) }

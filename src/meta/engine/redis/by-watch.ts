@@ -8,8 +8,9 @@ import { decodeAttr, LENGTH_AT, MTIME_AT, NLINK_AT } from '../../model/attr-reco
 import { isElsewhere, isPassing, isReply, LostReply } from './errors.ts'
 import type { Executor } from './executor.ts'
 import { type Arg, type Instruction, plainCommand, type Reply } from './instruction.ts'
-import { Link, type LinkOptions, pause, type Session } from './link.ts'
+import { Link, type LinkOptions, pause } from './link.ts'
 import { DEEPEST } from './scripts.ts'
+import type { Session } from './server-info.ts'
 import { buffersOf, bytesOf, decodeEntry, listOf, numberOf, textOf } from './values.ts'
 
 /** how often a commit is tried while keys change between its reads and EXEC */

@@ -2,7 +2,7 @@
 
 import { EIO, ENOSPC } from '../../../base/errno.ts'
 import { causeText, Fault } from '../../../base/fault.ts'
-import type { Session } from './link.ts'
+import type { Session } from './server-info.ts'
 
 /** The connection went while a request was on its way: nobody knows whether it was executed. */
 export class LostReply extends Error {

@@ -14,7 +14,7 @@ import type { Tally } from '../tally.ts'
 import { clusterConnector } from './cluster.ts'
 import { faultOf, isElsewhere, isPassing, isReply, LostReply, reasonOf } from './errors.ts'
 import type { Arg, Reply } from './instruction.ts'
-import { parseInfo, type ServerInfo } from './server-info.ts'
+import { parseInfo, type ServerInfo, type Session } from './server-info.ts'
 import { type Place, placeText, type RedisUrl } from './url.ts'
 
 export const OPEN_TIMEOUT_MS = 5000
@@ -25,12 +25,6 @@ export const PATIENCE_MS = 60_000
 const KEEP_ALIVE_MS = 30_000
 const FIRST_PAUSE_MS = 5
 const LAST_PAUSE_MS = 1000
-
-/** A connection's own identity: what was sent on an older one can be told apart, and ended on the server. */
-export interface Session {
-  readonly clientId: number | null
-  readonly info: ServerInfo
-}
 
 export interface LinkOptions {
   readonly url: RedisUrl

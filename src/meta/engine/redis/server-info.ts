@@ -13,6 +13,12 @@ export interface ServerInfo {
   readonly runId: string | null
 }
 
+/** A connection's own identity: what was sent on an older one can be told apart, and ended on the server. */
+export interface Session {
+  readonly clientId: number | null
+  readonly info: ServerInfo
+}
+
 export function parseInfo(text: string): ServerInfo {
   const fields = new Map(
     text
