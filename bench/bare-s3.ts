@@ -1,7 +1,11 @@
-/** The limit for a client of an S3 server: requests signed and written out beforehand, over plain sockets that stay open, bodies
- *  read into memory that is used again. Nothing is checked but status and length; nobody could write a client like this, but
- *  nobody can be faster from Node either. */
+/** The limits for a client of an S3 server. Both have their requests signed beforehand, keep their connections, read bodies into memory that is
+ *  used again, and check nothing but status and length:
+ *
+ *      bare      node:http, what a program on this runtime would use
+ *      sockets   plain sockets and requests written out beforehand: no client could be written like this, and none can be faster here */
 
+import http from 'node:http'
+import https from 'node:https'
 import { connect, type Socket } from 'node:net'
 import tls from 'node:tls'
 import { SignatureV4 } from '@smithy/signature-v4'
@@ -16,6 +20,10 @@ export interface BareServer {
 
 /** One request, ready to be sent. */
 export interface BareRequest {
+  readonly method: 'GET' | 'PUT'
+  readonly path: string
+  readonly headers: Readonly<Record<string, string>>
+  /** all of that, as it is sent */
   readonly head: Buffer
   readonly body: Buffer | null
   readonly answerBytes: number
@@ -27,6 +35,7 @@ export async function bareRequest(
   method: 'GET' | 'PUT',
   path: string,
   body: Buffer,
+  more: Readonly<Record<string, string>> = {},
 ): Promise<BareRequest> {
   const signer = new SignatureV4({
     service: 's3',
@@ -37,27 +46,72 @@ export async function bareRequest(
     applyChecksum: false,
   })
   const host = `127.0.0.1:${server.port}`
-  const headers = { host, 'x-amz-content-sha256': 'UNSIGNED-PAYLOAD' }
+  const headers = { host, 'x-amz-content-sha256': 'UNSIGNED-PAYLOAD', ...more }
   const request = { method, protocol: 'http:', hostname: '127.0.0.1', path, query: {}, headers }
   const signed = await signer.sign(request)
-  const lines = Object.entries(signed.headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  if (method === 'PUT') lines.push(`content-length: ${body.length}\r\n`)
+  const all = { ...signed.headers, ...(method === 'PUT' && { 'content-length': String(body.length) }) }
+  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`)
   const head = Buffer.from(`${method} ${path} HTTP/1.1\r\n${lines.join('')}\r\n`, 'latin1')
-  return method === 'PUT' ? { head, body, answerBytes: 0 } : { head, body: null, answerBytes: body.length }
+  const isPut = method === 'PUT'
+  return { method, path, headers: all, head, body: isPut ? body : null, answerBytes: isPut ? 0 : body.length }
 }
 
-/** Sends all requests, `atOnce` at a time, each over its own connection; seconds it took. */
-export async function sendAll(server: BareServer, requests: readonly BareRequest[], atOnce: number): Promise<number> {
-  const largest = Math.max(...requests.map(each => each.answerBytes))
-  const connections = Array.from({ length: atOnce }, () => new BareConnection(server, largest))
-  await Promise.all(connections.map(each => each.open()))
+/** The client `bare`: sends one request. */
+export function bareSender({ port, ca }: BareServer): (request: BareRequest) => Promise<void> {
+  const free: Buffer[] = []
+  const { Agent, request: begin } = ca === null ? http : https
+  const agent = new Agent({ keepAlive: true })
+  return ({ method, path, headers, body, answerBytes }) =>
+    new Promise((resolve, reject) => {
+      const options = { agent, method, host: '127.0.0.1', port, path, headers, ...(ca !== null && { ca }) }
+      const request = begin(options, response => {
+        const into = free.pop() ?? Buffer.allocUnsafeSlow(MOST_BYTES)
+        let length = 0
+        response.on('data', (part: Buffer) => {
+          length += part.copy(into, length)
+        })
+        response.on('end', () => {
+          free.push(into)
+          if (response.statusCode === 200 && length === answerBytes) resolve()
+          else reject(new Error(`bare ${method}: status ${response.statusCode}, ${length} bytes`))
+        })
+      })
+      request.on('error', reject)
+      request.end(body ?? undefined)
+    })
+}
+
+const MOST_BYTES = 4 << 20
+
+/** The client `bare`: all requests, so many at a time; seconds it took. */
+export async function sendAllBare(
+  server: BareServer,
+  requests: readonly BareRequest[],
+  atOnce: number,
+): Promise<number> {
+  const send = bareSender(server)
+  return timed(
+    Array.from({ length: atOnce }, () => send),
+    requests,
+  )
+}
+
+async function timed(senders: readonly ((request: BareRequest) => Promise<void>)[], requests: readonly BareRequest[]) {
   const start = performance.now()
   let next = 0
-  const work = async (connection: BareConnection): Promise<void> => {
-    while (next < requests.length) await connection.send(requests[next++]!)
+  const work = async (send: (request: BareRequest) => Promise<void>): Promise<void> => {
+    while (next < requests.length) await send(requests[next++]!)
   }
-  await Promise.all(connections.map(work))
-  const seconds = (performance.now() - start) / 1000
+  await Promise.all(senders.map(work))
+  return (performance.now() - start) / 1000
+}
+
+/** The client `sockets`: all requests, each of so many connections one at a time; seconds it took. */
+export async function sendAllOverSockets(server: BareServer, requests: readonly BareRequest[], atOnce: number) {
+  const connections = Array.from({ length: atOnce }, () => new BareConnection(server))
+  await Promise.all(connections.map(each => each.open()))
+  const senders = connections.map(each => (request: BareRequest) => each.send(request))
+  const seconds = await timed(senders, requests)
   for (const connection of connections) connection.close()
   return seconds
 }
@@ -67,7 +121,7 @@ const HEAD_ROOM = 16 << 10
 class BareConnection {
   readonly #server: BareServer
   /** a head, and the body behind it */
-  readonly #into: Buffer
+  readonly #into = Buffer.allocUnsafeSlow(HEAD_ROOM + MOST_BYTES)
   #used = 0
   /** of head and body; 0 while the head is not whole */
   #expected = 0
@@ -76,9 +130,8 @@ class BareConnection {
   #keepsAlive = true
   #settle: { resolve: () => void; reject: (error: Error) => void } | undefined
 
-  constructor(server: BareServer, largestBody: number) {
+  constructor(server: BareServer) {
     this.#server = server
-    this.#into = Buffer.allocUnsafeSlow(HEAD_ROOM + largestBody)
   }
 
   async open(): Promise<void> {

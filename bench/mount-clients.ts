@@ -20,8 +20,8 @@ export interface MountedClient {
   readonly mountPoint: string
   /** pid of the process that serves it */
   pid(): number
-  /** Mounts; nothing is cached yet. */
-  mount(): Promise<void>
+  /** Mounts; nothing is cached yet. `keeps`: what is read is kept on disk. */
+  mount(keeps: boolean): Promise<void>
   /** Returns when all is in the store and the process has ended. */
   unmount(): Promise<void>
   /** Also after a failure. */
@@ -46,7 +46,7 @@ export function newClient(name: ClientName, endpoint: Endpoint, bucket: string, 
   return client
 }
 
-/** Defaults, but for the number of uploads. */
+/** Defaults, but for the number of uploads, and `--cache-size 0` where reads are not kept. */
 function ours({ url, tls }: Endpoint, bucket: string, uploads: number): MountedClient {
   const query = tls ? `?ca-certs=${tls.cert}&ssl-cert=${tls.cert}&ssl-key=${tls.key}` : ''
   const keys = ['--access-key', ACCESS_KEY, '--secret-key', SECRET_KEY]
@@ -56,9 +56,10 @@ function ours({ url, tls }: Endpoint, bucket: string, uploads: number): MountedC
   const client: MountedClient = {
     mountPoint: volume.mountPoint,
     pid: () => server,
-    async mount() {
+    async mount(keeps) {
       rmSync(volume.cacheDir, { recursive: true, force: true })
-      volume.mount(['--backup-meta', '0', '--max-uploads', String(uploads), ...extra])
+      const cache = keeps ? [] : ['--cache-size', '0']
+      volume.mount(['--backup-meta', '0', '--max-uploads', String(uploads), ...cache])
       server = volume.pid()
     },
     async unmount() {
@@ -72,24 +73,15 @@ function ours({ url, tls }: Endpoint, bucket: string, uploads: number): MountedC
   }
   return client
 }
-const extra = (process.env.BENCH_MOUNT_FLAGS ?? '').split(' ').filter(Boolean)
 
-/** `--vfs-cache-mode writes`: what is written is a local file until it is closed, what is read is not kept. The mode `full` would keep it
- *  in sparse files besides, which is slower; without a mode programs could not write as they like (docs/performance.md). An upload begins at
- *  the close instead of five seconds later. */
+/** `--vfs-cache-mode writes`: what is written is a local file until it is closed, what is read is not kept; without a mode programs could not
+ *  write as they like. `full` keeps what is read too. An upload begins at the close instead of five seconds later. */
 function rclone({ url, tls }: Endpoint, bucket: string, uploads: number): MountedClient {
-  return foreground('rclone', dir => ({
+  return foreground('rclone', (dir, keeps) => ({
     program: 'rclone',
     args: [
       ...['mount', `store:${bucket}`, join(dir, 'mnt'), '--config', join(dir, 'none.conf')],
-      ...[
-        '--vfs-cache-mode',
-        process.env.BENCH_RCLONE_MODE ?? 'writes',
-        '--vfs-write-back',
-        '0',
-        '--cache-dir',
-        join(dir, 'cache'),
-      ],
+      ...['--vfs-cache-mode', keeps ? 'full' : 'writes', '--vfs-write-back', '0', '--cache-dir', join(dir, 'cache')],
       ...['--s3-upload-concurrency', String(uploads), '--s3-no-check-bucket', '--allow-other'],
       ...(tls ? ['--ca-cert', tls.cert] : []),
     ],
@@ -106,19 +98,19 @@ function rclone({ url, tls }: Endpoint, bucket: string, uploads: number): Mounte
   }))
 }
 
-/** Without `use_cache`: it keeps what it has read and will write in a temporary file for as long as the file is open. */
+/** It has what it reads and writes in a temporary file for as long as the file is open; with `use_cache` the file stays. */
 function s3fs({ url, tls }: Endpoint, bucket: string, uploads: number): MountedClient {
-  return foreground('s3fs', dir => {
+  return foreground('s3fs', (dir, keeps) => {
     const passwords = join(dir, 'passwd')
     writeFileSync(passwords, `${ACCESS_KEY}:${SECRET_KEY}\n`, { mode: 0o600 })
-    const tmp = join(dir, 'cache')
-    mkdirSync(tmp)
+    const cache = join(dir, 'cache')
+    mkdirSync(cache)
     const options = [
       `url=${url}`,
       `passwd_file=${passwords}`,
       'use_path_request_style',
       `parallel_count=${uploads}`,
-      `tmpdir=${tmp}`,
+      ...(keeps ? [`use_cache=${cache}`] : [`tmpdir=${cache}`]),
     ]
     return {
       program: 's3fs',
@@ -135,7 +127,7 @@ interface Command {
 }
 
 /** A program that serves a mount until it is unmounted, in a new directory each time. */
-function foreground(name: string, command: (dir: string) => Command): MountedClient {
+function foreground(name: string, command: (dir: string, keeps: boolean) => Command): MountedClient {
   const base = mkdtempSync(join(tmpdir(), `bench-${name}-`))
   const dir = join(base, 'run')
   const mountPoint = join(dir, 'mnt')
@@ -144,10 +136,10 @@ function foreground(name: string, command: (dir: string) => Command): MountedCli
   const client: MountedClient = {
     mountPoint,
     pid: () => child!.pid!,
-    async mount() {
+    async mount(keeps) {
       rmSync(dir, { recursive: true, force: true })
       mkdirSync(mountPoint, { recursive: true })
-      const { program, args, env } = command(dir)
+      const { program, args, env } = command(dir, keeps)
       output = ''
       child = spawn(program, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
       for (const stream of [child.stdout!, child.stderr!]) {

@@ -1,13 +1,13 @@
-/** Big and small files over S3 servers through mounts: ours, `rclone mount`, `s3fs`; beside them the least that a client could
- *  need (bench/bare-s3.ts), with as many requests at once as a mount has uploads.
+/** Big and small files over S3 servers through mounts: ours, `rclone mount`, `s3fs`; beside them bare clients without any mount
+ *  (bench/bare-s3.ts), with as many requests at once as a mount has uploads, and for small files as there are programs.
  *
- *      node bench/mounts.ts [--servers versitygw,s3proxy] [--tls no,yes] [--mounts ours,rclone,s3fs] [--rounds 3]
- *                           [--size 512] [--files 100] [--file-size 128] [--programs 1] [--uploads 20]
+ *      node bench/mounts.ts [--servers versitygw,s3proxy] [--tls no,yes] [--mounts ours,rclone,s3fs] [--rounds 3] [--minutes 6]
+ *                           [--size 256] [--files 100] [--file-size 128] [--programs 1] [--uploads 20]
  *
- *  sh scripts/setup-bench.sh installs rclone and s3fs. `--size` in MiB, `--file-size` in KiB, `--programs` that write (read) small files
+ *  `--minutes`: fewer rounds where the machine is slow. sh scripts/setup-bench.sh installs rclone and s3fs. `--size` in MiB, `--file-size` in KiB, `--programs` that write (read) small files
  *  at the same time. A write ends when the bucket lists all bytes, since mounts upload at other moments: an fsync and a close are
- *  part of it. A read begins on a fresh mount with nothing cached. All ways in turn in each round, the median of the rounds counts.
- *  CPU: of the process that serves the mount, of the bare client itself. */
+ *  part of it. A read begins on a fresh mount with nothing cached, and what it brings is not kept on disk, but in the row `read, kept`.
+ *  All ways in turn in each round, the median of the rounds counts. CPU: of the process that serves the mount, of the bare client itself. */
 
 import { fork } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -30,15 +30,15 @@ import {
   startS3Proxy,
   startVersity,
 } from '../test/servers/s3.ts'
-import { type BareServer, bareRequest, sendAll } from './bare-s3.ts'
+import { type BareServer, bareRequest, sendAllBare, sendAllOverSockets } from './bare-s3.ts'
 import { cpuSeconds, median, peakMiB, printTable } from './harness.ts'
 import { now, type Times } from './mount-application.ts'
 import { type ClientName, type Endpoint, type MountedClient, makeCertificate, newClient } from './mount-clients.ts'
 
 const MiB = 1 << 20
 const BLOCK = 4 * MiB
-const STEPS = ['write big', 'read big', 'write small', 'read small'] as const
-type Step = (typeof STEPS)[number]
+const STEPS = ['write big', 'read big', 'read, kept', 'write small', 'read small'] as const
+export type Step = (typeof STEPS)[number]
 
 interface Cell {
   /** MiB, or small files, a second */
@@ -54,8 +54,6 @@ interface Place {
   readonly program: RunningProgram
 }
 
-await main()
-
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
@@ -63,7 +61,8 @@ async function main(): Promise<void> {
       tls: { type: 'string', default: 'no,yes' },
       mounts: { type: 'string', default: 'ours,rclone,s3fs' },
       rounds: { type: 'string', default: '3' },
-      size: { type: 'string', default: '512' },
+      minutes: { type: 'string', default: '6' },
+      size: { type: 'string', default: '256' },
       files: { type: 'string', default: '100' },
       'file-size': { type: 'string', default: '128' },
       programs: { type: 'string', default: '1' },
@@ -80,20 +79,35 @@ async function main(): Promise<void> {
   const names = values.mounts.split(',') as ClientName[]
   const dir = mkdtempSync(join(tmpdir(), 'bench-mounts-'))
   try {
-    for (const server of values.servers.split(',')) {
-      for (const tls of values.tls.split(',')) {
-        const place = await start(server, tls === 'yes' ? makeCertificate(dir) : undefined)
-        if (place === null) continue
-        try {
-          await compare(`${server}${tls === 'yes' ? ', TLS' : ''}`, place, names, Number(values.rounds), load)
-        } finally {
-          await place.program.stop()
-        }
+    const cases = values.servers
+      .split(',')
+      .flatMap(server => values.tls.split(',').map(tls => [server, tls === 'yes'] as const))
+    const endMs = performance.now() + Number(values.minutes) * 60_000
+    for (const [i, [server, isSecure]] of cases.entries()) {
+      const shareMs = (endMs - performance.now()) / (cases.length - i)
+      const place = await start(server, isSecure ? makeCertificate(dir) : undefined)
+      if (place === null) continue
+      try {
+        await compare(
+          `${server}${isSecure ? ', TLS' : ''}`,
+          place,
+          names,
+          { rounds: Number(values.rounds), ms: shareMs },
+          load,
+        )
+      } finally {
+        await place.program.stop()
       }
     }
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }
+}
+
+interface Limit {
+  readonly rounds: number
+  /** No round begins that would likely end later; one is made in any case. */
+  readonly ms: number
 }
 
 interface Load {
@@ -104,7 +118,7 @@ interface Load {
   readonly uploads: number
 }
 
-/** versitygw closes every connection after its answer unless it is told to keep them. */
+/** versitygw closes every connection after its answer unless it is told to keep them; S3Proxy ciphers slowly without Java's second compiler. */
 async function start(name: string, tls: S3ServerOptions['tls']): Promise<Place | null> {
   const skip = name === 'versitygw' ? skipVersity : skipS3Proxy
   if (skip) {
@@ -114,7 +128,7 @@ async function start(name: string, tls: S3ServerOptions['tls']): Promise<Place |
   const secure = tls ? { tls } : {}
   const program = await (name === 'versitygw'
     ? startVersity({ ...secure, flags: ['--keep-alive', '--quiet'] })
-    : startS3Proxy(secure))
+    : startS3Proxy({ ...secure, flags: ['-Xmx1g'] }))
   const { port } = program
   return {
     program,
@@ -123,29 +137,41 @@ async function start(name: string, tls: S3ServerOptions['tls']): Promise<Place |
   }
 }
 
-async function compare(title: string, place: Place, names: readonly ClientName[], rounds: number, load: Load) {
-  const ways = ['bare', ...names] as const
+async function compare(title: string, place: Place, names: readonly ClientName[], limit: Limit, load: Load) {
+  const ways = ['sockets', 'bare', ...names] as const
   const all = new Map<string, Cells[]>(ways.map(way => [way, []]))
-  await measureBare(place, { ...load, mib: 128, files: 20 })
-  for (let round = 0; round < rounds; round++) {
+  await measureBare(place, 'sockets', { ...load, mib: 128, files: 20 })
+  const startMs = performance.now()
+  let round = 0
+  for (; round < limit.rounds; round++) {
+    const usedMs = performance.now() - startMs
+    if (round > 0 && usedMs + usedMs / round > limit.ms) break
     for (let i = 0; i < ways.length; i++) {
       const way = ways[(i + round) % ways.length]!
-      const cells = way === 'bare' ? await measureBare(place, load) : await measureMount(place, way, load)
+      const isBare = way === 'sockets' || way === 'bare'
+      const cells = isBare ? await measureBare(place, way, load) : await measureMount(place, way, load)
       all.get(way)!.push(cells)
     }
   }
   const middle = (way: string, step: Step, field: keyof Cell): number =>
-    median(all.get(way)!.map(cells => cells[step]![field]))
-  const cell = (way: string, step: Step): string =>
-    `${middle(way, step, 'rate').toFixed(0)} (${middle(way, step, 'cpu').toFixed(2)})`
-  console.log(`\n${title}: MiB/s (CPU s/GiB), small files/s (CPU ms a file)`)
-  const rows = STEPS.map(step => {
-    const share = names.includes('ours') ? (middle('ours', step, 'rate') / middle('bare', step, 'rate')).toFixed(2) : ''
-    return [step, ...ways.map(way => cell(way, step)), share]
-  })
+    median(all.get(way)!.map(cells => cells[step]?.[field] ?? Number.NaN))
+  const cell = (way: string, step: Step): string => {
+    const [rate, cpu] = [middle(way, step, 'rate'), middle(way, step, 'cpu')]
+    return Number.isNaN(rate) ? '' : `${rate.toFixed(0)} (${cpu.toFixed(2)})`
+  }
+  const share = (way: string, step: Step): string => {
+    const of = step === 'read, kept' ? 'read big' : step
+    return (middle('ours', step, 'rate') / middle(way, of, 'rate')).toFixed(2)
+  }
+  console.log(`\n${title}: MiB/s (CPU s/GiB), small files/s (CPU ms a file), ${round} rounds`)
+  const rows = STEPS.map(step => [
+    step,
+    ...ways.map(way => cell(way, step)),
+    ...(names.includes('ours') ? [share('sockets', step), share('bare', step)] : ['', '']),
+  ])
   const peak = (way: string): string => median(all.get(way)!.map(cells => cells.peak ?? 0)).toFixed(0)
-  rows.push(['peak memory, MiB', '', ...names.map(peak), ''])
-  printTable(['', ...ways, 'ours/bare'], rows)
+  rows.push(['peak memory, MiB', '', '', ...names.map(peak), '', ''])
+  printTable(['', ...ways, 'ours/sockets', 'ours/bare'], rows)
 }
 
 async function withBucket<T>({ endpoint, program }: Place, work: (bucket: string, store: ObjectStore) => Promise<T>) {
@@ -163,7 +189,8 @@ async function withBucket<T>({ endpoint, program }: Place, work: (bucket: string
   }
 }
 
-function measureBare(place: Place, load: Load): Promise<Cells> {
+function measureBare(place: Place, way: 'sockets' | 'bare', load: Load): Promise<Cells> {
+  const send = way === 'bare' ? sendAllBare : sendAllOverSockets
   return withBucket(place, async bucket => {
     const measured: Cells = {}
     for (const [size, step] of [
@@ -180,7 +207,7 @@ function measureBare(place: Place, load: Load): Promise<Cells> {
         Array.from({ length: count }, (_, i) => bareRequest(place.bare, method, path(i), body)),
       )
       const before = process.cpuUsage()
-      const seconds = await sendAll(place.bare, requests, size === 'big' ? load.uploads : load.programs)
+      const seconds = await send(place.bare, requests, size === 'big' ? load.uploads : load.programs)
       const { user, system } = process.cpuUsage(before)
       measured[step] = cellOf(step, load, seconds, (user + system) / 1e6)
     }
@@ -188,17 +215,21 @@ function measureBare(place: Place, load: Load): Promise<Cells> {
   })
 }
 
+/** Each on a fresh mount. */
+const PHASES = [
+  { keeps: true, steps: ['write big', 'write small'] },
+  { keeps: false, steps: ['read big', 'read small'] },
+  { keeps: true, steps: ['read, kept'] },
+] as const
+
 function measureMount(place: Place, name: ClientName, load: Load): Promise<Cells> {
   return withBucket(place, async (bucket, store) => {
     const measured: Cells = {}
     const client = newClient(name, place.endpoint, bucket, load.uploads)
     let peak = 0
     try {
-      for (const steps of [
-        ['write big', 'write small'],
-        ['read big', 'read small'],
-      ] as const) {
-        await client.mount()
+      for (const { keeps, steps } of PHASES) {
+        await client.mount(keeps)
         for (const step of steps) measured[step] = await measureStep(client, step, store, load)
         peak = Math.max(peak, peakMiB(client.pid()))
         await client.unmount()
@@ -212,8 +243,8 @@ function measureMount(place: Place, name: ClientName, load: Load): Promise<Cells
 
 async function measureStep(client: MountedClient, step: Step, store: ObjectStore, load: Load): Promise<Cell> {
   const writes = step.startsWith('write')
-  const programs = step.endsWith('big') ? 1 : load.programs
-  const expected = step.endsWith('big') ? load.mib * MiB : load.files * (load.fileKib << 10)
+  const programs = isBig(step) ? 1 : load.programs
+  const expected = isBig(step) ? load.mib * MiB : load.files * (load.fileKib << 10)
   const before = writes ? await storedBytes(store) : 0
   const pid = client.pid()
   const cpu = cpuSeconds(pid)
@@ -229,13 +260,16 @@ async function measureStep(client: MountedClient, step: Step, store: ObjectStore
   return cellOf(step, load, seconds, cpuSeconds(pid) - cpu)
 }
 
+const isBig = (step: Step): boolean => !step.endsWith('small')
+
 function cellOf(step: Step, { mib, files }: Load, seconds: number, cpu: number): Cell {
-  if (step.endsWith('big')) return { rate: mib / seconds, cpu: cpu / (mib / 1024) }
+  if (isBig(step)) return { rate: mib / seconds, cpu: cpu / (mib / 1024) }
   return { rate: files / seconds, cpu: (cpu * 1000) / files }
 }
 
+/** S3Proxy fails to list what is being written at that moment. */
 async function storedBytes(store: ObjectStore): Promise<number> {
-  const infos = await store.list('', '', 100_000)
+  const infos = await store.list('', '', 100_000).catch(() => [])
   return infos.reduce((sum, { size }) => sum + size, 0)
 }
 
@@ -250,3 +284,5 @@ async function runApplication(step: Step, mountPoint: string, load: Load, progra
   ended.catch(() => {})
   return times
 }
+
+await main()

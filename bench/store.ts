@@ -10,12 +10,11 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import http from 'node:http'
-import { SignatureV4 } from '@smithy/signature-v4'
 import { SystemClock } from '../src/base/clock.ts'
 import { openS3 } from '../src/object/s3/open.ts'
-import { NodeSha256 } from '../src/object/s3/sha256.ts'
 import type { ObjectStore } from '../src/object/store.ts'
 import { ACCESS_KEY, SECRET_KEY, skipVersity, startVersity } from '../test/servers/s3.ts'
+import { bareRequest, bareSender } from './bare-s3.ts'
 import { median } from './harness.ts'
 
 const BLOCK = 4 << 20
@@ -61,7 +60,9 @@ async function compare(server: string, port: number, mib: number): Promise<void>
     ['PUT', unchecked],
     ['GET', unchecked],
   ] as const) {
-    const bare = await bareClient(verb, port, body)
+    const send = bareSender({ port, ca: null })
+    const request = await bareRequest({ port, ca: null }, verb, `/bench/${KEY}`, body)
+    const bare = (): Promise<void> => send(request)
     for (const atOnce of [1, 16]) {
       const pairs: [Cell, Cell][] = []
       for (let round = 0; round < ROUNDS; round++) {
@@ -83,52 +84,6 @@ async function compare(server: string, port: number, mib: number): Promise<void>
 async function ours(store: ObjectStore, verb: 'GET' | 'PUT', body: Buffer): Promise<void> {
   if (verb === 'PUT') await store.put(KEY, body)
   else if ((await store.get(KEY)).length !== BLOCK) throw new Error('short')
-}
-
-/** One request of the bare client. */
-async function bareClient(verb: 'GET' | 'PUT', port: number, body: Buffer): Promise<() => Promise<void>> {
-  const headers = await signedHeaders(verb, port)
-  const agent = new http.Agent({ keepAlive: true })
-  const free: Buffer[] = []
-  const options = { agent, method: verb, host: '127.0.0.1', port, path: `/bench/${KEY}`, headers }
-  return () =>
-    new Promise((resolve, reject) => {
-      const request = http.request(options, response => {
-        const into = free.pop() ?? Buffer.allocUnsafeSlow(BLOCK)
-        let length = 0
-        response.on('data', (part: Buffer) => {
-          length += part.copy(into, length)
-        })
-        response.on('end', () => {
-          free.push(into)
-          if (response.statusCode === 200 && length === (verb === 'GET' ? BLOCK : 0)) resolve()
-          else reject(new Error(`bare ${verb}: status ${response.statusCode}, ${length} bytes`))
-        })
-      })
-      request.on('error', reject)
-      request.end(verb === 'PUT' ? body : undefined)
-    })
-}
-
-async function signedHeaders(verb: 'GET' | 'PUT', port: number): Promise<Record<string, string>> {
-  const signer = new SignatureV4({
-    service: 's3',
-    region: 'us-east-1',
-    credentials: { accessKeyId: ACCESS_KEY, secretAccessKey: SECRET_KEY },
-    sha256: NodeSha256,
-    uriEscapePath: false,
-    applyChecksum: false,
-  })
-  const host = `127.0.0.1:${port}`
-  const signed = await signer.sign({
-    method: verb,
-    protocol: 'http:',
-    hostname: '127.0.0.1',
-    path: `/bench/${KEY}`,
-    query: {},
-    headers: { host, 'x-amz-content-sha256': 'UNSIGNED-PAYLOAD' },
-  })
-  return { ...signed.headers, ...(verb === 'PUT' && { 'content-length': String(BLOCK) }) }
 }
 
 async function measure(send: () => Promise<void>, atOnce: number, mib: number): Promise<Cell> {

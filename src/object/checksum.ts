@@ -14,7 +14,7 @@ interface NativeSums {
   crc32c(bytes: Uint8Array): number
 }
 
-/** 0.06 s/GiB; the library's takes 0.2. */
+/** 0.09 s/GiB, where the library takes 0.20. */
 let crc32c = (bytes: Uint8Array): number => {
   const native = addon() as NativeSums | null
   crc32c = native?.canSum() ? native.crc32c : portableCrc32c

@@ -15,7 +15,7 @@ export const skipS3Proxy = skipWithout('s3proxy.jar', 'java')
 export interface S3ServerOptions {
   /** PEM files */
   readonly tls?: { readonly cert: string; readonly key: string }
-  /** further flags of versitygw */
+  /** further ones of versitygw; of Java instead of the small and quickly started machine that tests want */
   readonly flags?: readonly string[]
 }
 
@@ -32,8 +32,10 @@ export function startVersity({ tls, flags = [] }: S3ServerOptions = {}): Promise
   })
 }
 
+const SMALL_JAVA = ['-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1']
+
 /** Buckets are directories below `data` in the program's directory. */
-export function startS3Proxy({ tls }: S3ServerOptions = {}): Promise<RunningProgram> {
+export function startS3Proxy({ tls, flags = SMALL_JAVA }: S3ServerOptions = {}): Promise<RunningProgram> {
   return startProgram({
     name: 's3proxy',
     waitMs: 60_000,
@@ -52,7 +54,6 @@ export function startS3Proxy({ tls }: S3ServerOptions = {}): Promise<RunningProg
       }
       const lines = Object.entries(config).map(([name, value]) => `${name}=${value}\n`)
       await writeFile(join(dir, 's3proxy.conf'), lines.join(''))
-      const flags = ['-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1']
       return [
         programPath('java')!,
         ...flags,
