@@ -119,15 +119,21 @@ export class MountStorage {
     }
   }
 
-  /** A Fault where blocks would be looked for, and stored, where they do not belong. */
+  /** A Fault where blocks would be looked for, and stored, where they do not belong, and where new keys do not open what the old ones
+   *  do. */
   async #checkOwner(next: ObjectStore, format: Format): Promise<void> {
     const found = await bucketOwnership(next, format)
     if (found.kind === 'own') return
-    const isElsewhere = format.Storage !== this.#opened.Storage || format.Bucket !== this.#opened.Bucket
-    // New keys for the same bucket cannot make it worse.
-    const mayBeOurs = found.kind === 'unnamed' || (found.kind === 'unknown' && !isElsewhere)
-    if (!mayBeOurs) throw new Fault(found.why)
+    if (found.kind !== 'unnamed') {
+      const isElsewhere = format.Storage !== this.#opened.Storage || format.Bucket !== this.#opened.Bucket
+      if (found.kind !== 'unknown' || isElsewhere || (await this.#stillServes())) throw new Fault(found.why)
+    }
     this.#log.warn(found.why)
+  }
+
+  async #stillServes(): Promise<boolean> {
+    const { kind } = await bucketOwnership(this.store, this.#opened)
+    return kind !== 'unknown'
   }
 }
 
