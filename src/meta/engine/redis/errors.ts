@@ -48,5 +48,6 @@ export const isScriptRefused = (error: unknown): boolean =>
 export function faultOf(error: unknown, doing: string): Error {
   if (error instanceof LostReply) return new Fault(`${doing}: the connection to Redis broke`, { cause: error })
   if (!isReply(error)) return error instanceof Error ? error : new Fault(doing, { cause: error })
-  return new Fault(doing, { errno: /\bOOM\b/.test(error.message) ? ENOSPC : EIO, cause: error })
+  const told = /\bWRONGTYPE\b/.test(error.message) ? `${doing}: a key in this database is another program's` : doing
+  return new Fault(told, { errno: /\bOOM\b/.test(error.message) ? ENOSPC : EIO, cause: error })
 }
