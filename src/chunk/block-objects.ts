@@ -1,8 +1,8 @@
 /** Blocks as objects: key, codec, time-out, retry, concurrency, bandwidth and metrics of every object request stand here once.
  *
  *  Retries: a put is repeated here (its repetition is harmless: same key, same bytes); a get is not, the reader of the file
- *  repeats it (spec data-objects section 5.1). A time-out abandons the attempt but cannot end it: an abandoned put may still
- *  look at the bytes, therefore the caller learns by `release` when nobody does any more.
+ *  repeats it (spec data-objects section 5.1). A time-out abandons the attempt but cannot end it: an abandoned put may still end
+ *  well, and counts then, and it looks at the bytes, therefore the caller learns by `release` when nobody does any more.
  *
  *  Bandwidth: an upload waits for its encoded length before each attempt, a download for the length asked for before the request,
  *  or, where objects are encoded and nobody knows it, for the received length after it (section 5.2). Time-outs do not count that. */
@@ -121,15 +121,17 @@ export class BlockObjects {
   /** Stores a block. Repeats up to `ioRetries` times with pauses of 1, 4, 9 … seconds (a full store: twice), unless `stop` says that it is in
    *  vain. */
   async put(block: Block, bytes: Buffer, hooks: PutHooks): Promise<void> {
-    const abandoned: Promise<unknown>[] = []
+    let attempts: PutAttempts | undefined
     let stored = false
     try {
       const body = await this.#o.codec.compress(bytes)
-      await this.#putWithRetries(this.key(block), body, hooks, abandoned)
+      const key = this.key(block)
+      attempts = new PutAttempts(() => this.#o.store.put(key, body))
+      await this.#putWithRetries(key, body.length, hooks, attempts)
       stored = true
     } finally {
-      if (abandoned.length === 0) hooks.release(stored)
-      else void Promise.allSettled(abandoned).then(() => hooks.release(stored))
+      if (attempts === undefined || attempts.running.size === 0) hooks.release(stored)
+      else void Promise.allSettled(attempts.running).then(() => hooks.release(stored))
     }
   }
 
@@ -140,7 +142,7 @@ export class BlockObjects {
 
   async delete(block: Block): Promise<void> {
     const key = this.key(block)
-    await this.#request('DELETE', key, this.#o.putTimeoutMs, () => this.#o.store.delete(key), null)
+    await this.#request('DELETE', key, this.#o.putTimeoutMs, () => this.#o.store.delete(key))
   }
 
   /** Makes stored blocks durable. Repeated, as a put is, only while the store is not there (ENOENT): of a failed write-back
@@ -163,20 +165,21 @@ export class BlockObjects {
 
   async #putWithRetries(
     key: string,
-    body: Buffer,
-    { stop, attempts }: PutHooks,
-    abandoned: Promise<unknown>[],
+    bytes: number,
+    { stop, attempts: limit }: PutHooks,
+    attempts: PutAttempts,
   ): Promise<void> {
-    const most = attempts === undefined ? this.#o.ioRetries : attempts - 1
+    const most = limit === undefined ? this.#o.ioRetries : limit - 1
     for (let attempt = 0; ; attempt++) {
-      if (attempt > 0) await this.#o.pause(attempt * attempt * 1000)
+      if (attempt > 0) await attempts.orEarlier(this.#o.pause(attempt * attempt * 1000))
+      if (attempts.isStored) return
       await this.#uploads.enter()
       this.#uploading++
       try {
-        await this.#o.uploadLimit?.pay(body.length)
+        await this.#o.uploadLimit?.pay(bytes)
         if (stop()) throw new Fault(`put object ${key}: given up`)
-        await this.#request('PUT', key, this.#o.putTimeoutMs, () => this.#o.store.put(key, body), abandoned)
-        this.#bytes.add(body.length, this.#labels.PUT)
+        await attempts.orEarlier(this.#request('PUT', key, this.#o.putTimeoutMs, attempts.start))
+        this.#bytes.add(bytes, this.#labels.PUT)
         return
       } catch (error) {
         if (attempt >= Math.min(most, this.#retriesAfter(error)) || stop()) throw error
@@ -200,7 +203,7 @@ export class BlockObjects {
     await this.#downloads.enter()
     try {
       if (codec.plain) await downloadLimit?.pay(plainBytes)
-      const body = await this.#request('GET', key, getTimeoutMs, () => this.#getFirst(sizeOf(plainBytes), get), null)
+      const body = await this.#request('GET', key, getTimeoutMs, () => this.#getFirst(sizeOf(plainBytes), get))
       this.#bytes.add(body.length, this.#labels.GET)
       if (!codec.plain) await downloadLimit?.pay(body.length)
       return body
@@ -246,20 +249,13 @@ export class BlockObjects {
     }
   }
 
-  async #request<T>(
-    method: Method,
-    key: string,
-    timeoutMs: number,
-    start: () => Promise<T>,
-    abandoned: Promise<unknown>[] | null,
-  ): Promise<T> {
+  async #request<T>(method: Method, key: string, timeoutMs: number, start: () => Promise<T>): Promise<T> {
     const { clock, log } = this.#o
     const startedMs = clock.monotonicMs()
     const running = start()
     let timer: NodeJS.Timeout | undefined
     const timeout = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
-        abandoned?.push(running)
         running.catch(() => {})
         reject(new Fault(`no answer within ${timeoutMs} ms`))
       }, timeoutMs)
@@ -279,6 +275,39 @@ export class BlockObjects {
       const outcome = failure === undefined ? '<nil>' : causeText(failure)
       log.debug(`${method} ${key} (req_id: "", err: ${outcome}, cost: ${tookMs.toFixed(3)}ms)`)
     }
+  }
+}
+
+/** The attempts to put one block, of which the first that ends well counts, also one that was given up. */
+class PutAttempts {
+  /** whose ends are still to come */
+  readonly running = new Set<Promise<void>>()
+  readonly #put: () => Promise<void>
+  readonly #stored = Promise.withResolvers<void>()
+  isStored = false
+
+  constructor(put: () => Promise<void>) {
+    this.#put = put
+  }
+
+  readonly start = (): Promise<void> => {
+    const attempt = this.#put()
+    this.running.add(attempt)
+    attempt.then(
+      () => {
+        this.running.delete(attempt)
+        this.isStored = true
+        this.#stored.resolve()
+      },
+      () => this.running.delete(attempt),
+    )
+    return attempt
+  }
+
+  /** Waits for the work, or for an attempt of before that ends well meanwhile; then the end of the work concerns nobody. */
+  async orEarlier(work: Promise<unknown>): Promise<void> {
+    if (this.running.size === 0) await work
+    else await Promise.race([work, this.#stored.promise])
   }
 }
 

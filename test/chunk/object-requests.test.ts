@@ -10,7 +10,7 @@ import { silentLog } from '../../src/base/log.ts'
 import { Hedges } from '../../src/chunk/hedges.ts'
 import { RateLimit } from '../../src/object/rate-limit.ts'
 import { ObjectMissing } from '../../src/object/store.ts'
-import { BLOCK, type FaultyStore, KIB, openTrial, pattern, readAll, writeSlice } from './harness.ts'
+import { BLOCK, eventually, type FaultyStore, KIB, openTrial, pattern, readAll, writeSlice } from './harness.ts'
 
 /** Learns what is usual, so that the next slow download is known as slow; gives right to two second requests. */
 async function accustomed() {
@@ -228,5 +228,51 @@ describe('the label storage_class', () => {
       assert.match(text, new RegExp(`object_request_data_bytes\\{[^}]*method="PUT"[^}]*storage_class="${label}"`))
       await chunks.close()
     }
+  })
+})
+
+describe('an upload that takes longer than its time-out', () => {
+  it('counts when it ends well after all: a slow line is no reason to send a block again and again', async () => {
+    const { chunks, store } = await openTrial({ putTimeoutMs: 100, ioRetries: 10, pause: () => sleep(10) })
+    store.mischief = method => (method === 'put' ? sleep(250).then(() => undefined) : undefined)
+    const start = performance.now()
+    const slice = await writeSlice(chunks, 5, pattern(10))
+    const ms = performance.now() - start
+    assert.ok(ms < 400, `${ms} ms`)
+    store.mischief = () => undefined
+    assert.ok((await readAll(chunks, slice)).equals(pattern(10)))
+    await chunks.close()
+  })
+
+  it('counts during the pause before the next attempt too, which is then left out', async () => {
+    const { chunks, store } = await openTrial({ putTimeoutMs: 50, ioRetries: 1, pause: () => sleep(5000) })
+    store.mischief = method => (method === 'put' ? sleep(150).then(() => undefined) : undefined)
+    const start = performance.now()
+    await writeSlice(chunks, 5, pattern(10))
+    assert.ok(performance.now() - start < 2000)
+    assert.deepEqual(store.requests, ['put chunks/0/0/5_0_10'])
+    await chunks.close()
+  })
+
+  it('keeps its bytes until every attempt has ended, and is overtaken by a faster one', async () => {
+    const { chunks, store, stat } = await openTrial({ putTimeoutMs: 50, ioRetries: 3, pause: () => sleep(5) })
+    let asked = 0
+    store.mischief = method => {
+      if (method !== 'put') return undefined
+      return asked++ === 0 ? sleep(400).then(() => undefined) : undefined
+    }
+    const start = performance.now()
+    await writeSlice(chunks, 5, pattern(10))
+    assert.ok(performance.now() - start < 300)
+    assert.ok(stat('used_buffer_size_bytes') > 0)
+    await eventually(() => stat('used_buffer_size_bytes') === 0, 'the buffer is given back')
+    await chunks.close()
+  })
+
+  it('fails when all attempts do, whenever', async () => {
+    const { chunks, store } = await openTrial({ putTimeoutMs: 30, ioRetries: 2, pause: () => sleep(5) })
+    store.mischief = method => (method === 'put' ? sleep(60).then(fail) : undefined)
+    await assert.rejects(writeSlice(chunks, 5, pattern(10)), Fault)
+    await chunks.close()
   })
 })
