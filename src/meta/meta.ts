@@ -133,9 +133,11 @@ export interface Meta {
   /** atime by the mount's atime mode; nothing to wait for */
   touch(ino: Ino, attr: Attr): void
 
-  // locks
+  // locks: with one the caller has looked at the file, and lastSeen is no older than what an earlier holder wrote
   flock(ino: Ino, owner: LockOwner, type: 'R' | 'W' | 'U', wait: Cancel | null): Maybe<undefined | Errno>
   setPlock(ino: Ino, owner: LockOwner, lock: Plock, wait: Cancel | null): Maybe<undefined | Errno>
+  /** Attributes of an open file as this client last found or left them; null of one that is not open. */
+  lastSeen(ino: Ino): Attr | null
   /** The first conflicting lock, or one of type 'U' */
   getPlock(ino: Ino, owner: LockOwner, lock: Plock): Maybe<Plock | Errno>
 

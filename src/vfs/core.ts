@@ -103,7 +103,3 @@ export class Core {
     return attr
   }
 }
-
-/** Makes undefined of a success that has a value nobody wants. */
-export const verdictOnly = <T>(result: Maybe<T | Errno>): Maybe<undefined | Errno> =>
-  chain(result, value => (isErrno(value) ? value : undefined))

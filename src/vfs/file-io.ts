@@ -102,13 +102,30 @@ export class FileIo {
     return handle
   }
 
+  /** A lock on the file, which was asked for at `moment`, was got: what earlier holders wrote, on whatever client, is seen from now
+   *  on through handles that are open already. */
+  locked(file: OpenFile, moment: number): Maybe<undefined> {
+    const { meta, changes } = this.#core
+    // Attributes from before a change of ours would hide it.
+    const seen = changes.since(file.ino, moment) ? this.#core.refresh(file) : meta.lastSeen(file.ino)
+    return chain(seen, attr => {
+      if (attr === null || isErrno(attr)) return undefined
+      file.attr = attr
+      return chain(this.#forgetAttributes(file), () => undefined)
+    })
+  }
+
   /** What the kernel may keep of the file. Where it may not, it must not go on believing older attributes either. */
   #pageCache(file: OpenFile, unchanged: boolean): Maybe<number> {
-    const { config, told, invalidator } = this.#core
+    const openFlags = this.#core.config.directIo ? FOPEN_DIRECT_IO : unchanged ? FOPEN_KEEP_CACHE : 0
+    return chain(this.#forgetAttributes(file), () => openFlags)
+  }
+
+  /** Makes the kernel forget the attributes that it was told, if they are others now. */
+  #forgetAttributes(file: OpenFile): Maybe<void> {
+    const { told, invalidator } = this.#core
     const shown = file.writer?.shown(file.attr) ?? file.attr
-    const mustForget = told.differs(file.ino, shown)
-    const openFlags = config.directIo ? FOPEN_DIRECT_IO : unchanged ? FOPEN_KEEP_CACHE : 0
-    return chain(mustForget ? invalidator.inode(file.ino, -1, 0) : undefined, () => openFlags)
+    return told.differs(file.ino, shown) ? invalidator.inode(file.ino, -1, 0) : undefined
   }
 
   /** The handle, or one for an id from before a restart: read-only, opened now. */

@@ -10,7 +10,6 @@ import { chain, type Maybe } from '../base/maybe.ts'
 import { TYPE_DIRECTORY, TYPE_FILE } from '../meta/model/attr.ts'
 import type { Caller } from '../meta/model/caller.ts'
 import { Attributes } from './attributes.ts'
-import { verdictOnly } from './core.ts'
 import { openDirectory } from './directories.ts'
 import type {
   AddEntry,
@@ -323,14 +322,27 @@ export class Vfs extends Attributes implements FileSystem {
     if (flock) {
       const mine = flockOwner(owner, fh)
       if (lock.type !== 'U') handle.flockOwner = mine
-      return this.meta.flock(ino, mine, lock.type, cancel)
+      return this.#atBarrier(handle, lock.type, () => this.meta.flock(ino, mine, lock.type, cancel))
     }
     if (lock.type !== 'U') {
       this.#posixLocks.add(ino, owner)
       handle.lockOwners ??= new Set()
       handle.lockOwners.add(owner)
     }
-    return verdictOnly(this.meta.setPlock(ino, owner, lock, cancel))
+    return this.#atBarrier(handle, lock.type, () => this.meta.setPlock(ino, owner, lock, cancel))
+  }
+
+  /** Who holds a lock sees what was written under it before, on whatever client: what waits here is named before a lock is given up
+   *  (a failure is for fsync and close to tell), and who gets one looks at the file. */
+  #atBarrier(
+    { file }: FileHandle,
+    type: Plock['type'],
+    lock: () => Maybe<undefined | Errno>,
+  ): Maybe<undefined | Errno> {
+    return chain(type === 'W' ? undefined : file.writer?.flush(), () => {
+      const moment = this.core.changes.now
+      return chain(lock(), refused => refused ?? (type === 'U' ? undefined : this.io.locked(file, moment)))
+    })
   }
 }
 

@@ -62,5 +62,57 @@ for i in range(3):
       const { stdout, stderr } = await python(script, lister, maker)
       assert.equal(stdout, '1 1 2 2 3 3 ', stderr)
     })
+
+    for (const lock of ['flock', 'lockf']) {
+      it(`see under a ${lock} all that was written under it before, through files that stay open`, async () => {
+        const script = `import fcntl, os, subprocess, sys
+work = """
+import fcntl, os, sys
+path = sys.argv[1]
+number = os.open(path + '/number', os.O_RDWR)
+log = os.open(path + '/log', os.O_RDWR | os.O_APPEND)
+for i in range(25):
+    fcntl.${lock}(number, fcntl.LOCK_EX)
+    seen = int(os.pread(number, 100, 0).split()[0])
+    # as long as before, or longer
+    os.pwrite(number, b'%d ' % (seen + 1) + b'.' * (seen % 7), 0)
+    fcntl.${lock}(number, fcntl.LOCK_UN)
+    fcntl.${lock}(log, fcntl.LOCK_EX)
+    os.write(log, b'%d\\\\n' % (seen + 1))
+    fcntl.${lock}(log, fcntl.LOCK_UN)
+"""
+a, b = sys.argv[1:]
+with open(f'{a}/number', 'w') as f: f.write('0 ')
+with open(f'{a}/log', 'w') as f: pass
+workers = [subprocess.Popen([sys.executable, '-c', work, mount]) for mount in (a, b, a, b)]
+print([w.wait() for w in workers], open(f'{a}/number').read().split()[0])
+print(sorted(map(int, open(f'{b}/log').read().split())) == list(range(1, 101)))`
+        const { stdout, stderr } = await python(script, a, b)
+        assert.equal(stdout, '[0, 0, 0, 0] 100\nTrue\n', stderr)
+      })
+    }
+
+    it('use one SQLite database from both, without losing a row', async () => {
+      const script = `import sqlite3, subprocess, sys
+work = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1] + '/data.db', timeout=60, isolation_level=None)
+for i in range(10):
+    db.execute('BEGIN IMMEDIATE')
+    db.execute('UPDATE counts SET n = n + 1'); db.execute('INSERT INTO items VALUES (?)', (sys.argv[2] + str(i),))
+    db.execute('COMMIT')
+"""
+a, b = sys.argv[1:]
+db = sqlite3.connect(f'{a}/data.db')
+db.execute('CREATE TABLE counts (n)'); db.execute('CREATE TABLE items (name)'); db.execute('INSERT INTO counts VALUES (0)')
+db.commit(); db.close()
+workers = [subprocess.Popen([sys.executable, '-c', work, mount, name]) for mount, name in ((a, 'x'), (b, 'y'))]
+print([w.wait() for w in workers])
+db = sqlite3.connect(f'{b}/data.db')
+print(db.execute('SELECT n FROM counts').fetchone(), db.execute('SELECT count(DISTINCT name) FROM items').fetchone())
+print(db.execute('PRAGMA integrity_check').fetchone())`
+      const { stdout, stderr } = await python(script, a, b)
+      assert.equal(stdout, "[0, 0]\n(20,) (20,)\n('ok',)\n", stderr)
+    })
   })
 }
