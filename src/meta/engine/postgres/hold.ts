@@ -1,9 +1,8 @@
-/** The first half of a commit: every record that it builds on is locked, and compared with what was read.
+/** The locks and checks of a commit (sql/hold-plan.ts) in PostgreSQL's words.
  *
- *  Lock first, check second. A statement that waits for a lock still has the snapshot from before the wait: it would not see
- *  the child that was made meanwhile in the directory it is about to remove. The locked row itself is looked at again after
- *  the wait, in its newest version, so a node is locked and compared by one statement; all else is compared by statements
- *  that come after the locks. Locks are taken by ascending inode, then kind by kind, by everybody: no deadlocks.
+ *  A statement that waits for a lock still has the snapshot from before the wait: it would not see the child that was made
+ *  meanwhile in the directory it is about to remove. The locked row itself is looked at again after the wait, in its newest
+ *  version, so a node is locked and compared by one statement; all else is compared by statements that come after the locks.
  *
  *  A node that is only looked at is locked FOR SHARE (sql/node-holds.ts). With FOR UPDATE every creation would wait for the
  *  disk behind every other one in its directory: 400 a second instead of 3,000 and more (bench/postgres-flights.ts).
@@ -13,10 +12,11 @@
 import { type Name, nameToBytes } from '../../../base/bytes.ts'
 import { type Ino, inoToString } from '../../../base/ino.ts'
 import type { Guard, Strength } from '../../engine.ts'
-import { type Change, type Dentry, type Fact, QUOTA_DIR, type Read } from '../../facts.ts'
+import type { Change, Dentry, Fact } from '../../facts.ts'
 import type { Attr } from '../../model/attr.ts'
 import { rowsOf, shapeOf } from '../sql/fact-rows.ts'
-import { type Lock, nodeHoldsOf, UPDATE } from '../sql/node-holds.ts'
+import { COMPARED, type HoldWords, holdPlan, type RowRead, rowOf } from '../sql/hold-plan.ts'
+import { type Lock, UPDATE } from '../sql/node-holds.ts'
 import { nodeValue } from '../sql/node-values.ts'
 import { CHANGED } from './errors.ts'
 import type { Statement } from './flight.ts'
@@ -29,17 +29,12 @@ import type { Tables } from './tables.ts'
 export const unless = (condition: string, ...what: string[]): string =>
   `CASE WHEN ${condition} THEN 1 ELSE concat('${CHANGED}', ${what.join(', ')})::int END`
 
-/** Compared by every strength, in the order of their values. */
-const IDENTITY = ['type', 'flags', 'mode', 'uid', 'gid', 'rdev', 'parent', 'access_acl_id', 'default_acl_id', 'tier_id']
-const LENGTH = ['nlink', 'length']
-const TIMES = ['atime', 'mtime', 'ctime', 'atimensec', 'mtimensec', 'ctimensec']
-const COMPARED: Readonly<Record<Strength, readonly string[]>> = {
-  identity: IDENTITY,
-  length: [...IDENTITY, ...LENGTH],
-  exact: [...IDENTITY, ...LENGTH, ...TIMES],
-}
+/** columns of a node that are no INTEGER */
 const BIG = new Set(['parent', 'length', 'atime', 'mtime', 'ctime'])
-export class Holder {
+/** of columns that rows are found by; the others are BIGINT */
+const KEY_TYPES: Readonly<Record<string, 'text' | 'int'>> = { name: 'text', qtype: 'int' }
+
+export class Holder implements HoldWords<Statement> {
   readonly #tables: Tables
   readonly #texts = new Map<string, string>()
 
@@ -48,30 +43,10 @@ export class Holder {
   }
 
   statements(guards: readonly Guard[], changes: readonly Change[]): Statement[] {
-    const statements: Statement[] = []
-    const later: Statement[] = []
-    for (const [ino, hold] of nodeHoldsOf(guards, changes)) {
-      if (hold.attr !== undefined) statements.push(this.#compareNode(ino, hold.attr, hold.strength, hold.lock))
-      else if (hold.mustExist) statements.push(this.#requireNode(ino, hold.lock))
-      else if (!hold.mustBeAbsent) statements.push(this.#lockNode(ino, hold.lock))
-      else later.push(this.#absentNode(ino))
-    }
-    for (const change of changes) {
-      if (change.kind === 'replaceSlices') statements.push(this.#comparePrefix(change))
-    }
-    for (const guard of guards) {
-      const { read, fact } = guard
-      if (read.kind === 'node' || read.kind === 'aclId') continue
-      if (read.kind === 'dentry') later.push(...this.#dentry(read, fact as Dentry | null, changes))
-      else {
-        statements.push(...this.#lockRows(read))
-        later.push(this.#compareRows(read, fact))
-      }
-    }
-    return [...statements, ...later]
+    return holdPlan(this, guards, changes)
   }
 
-  #compareNode(ino: Ino, attr: Attr, strength: Strength, lock: Lock): Statement {
+  compareNode(ino: Ino, attr: Attr, strength: Strength, lock: Lock): Statement {
     const columns = COMPARED[strength]
     const text = this.#text(`hold ${strength} ${lock}`, () => {
       const $ = places(2)
@@ -84,13 +59,12 @@ export class Holder {
     }
   }
 
-  #requireNode(ino: Ino, lock: Lock): Statement {
+  requireNode(ino: Ino, lock: Lock): Statement {
     const text = this.#text(`require ${lock}`, () => this.#held(lock, 'inode = $1::bigint'))
     return { ...text, values: [inoToString(ino)] }
   }
 
-  /** Whether it is there or not. */
-  #lockNode(ino: Ino, lock: Lock): Statement {
+  lockNode(ino: Ino, lock: Lock): Statement {
     const text = this.#text(
       `lock ${lock}`,
       () => `SELECT 1 FROM ${this.#tables.name('node')} WHERE inode = $1::bigint ${wordsOf(lock)}`,
@@ -98,7 +72,7 @@ export class Holder {
     return { ...text, values: [inoToString(ino)] }
   }
 
-  #absentNode(ino: Ino): Statement {
+  absentNode(ino: Ino): Statement {
     const text = this.#text('absent node', () => {
       const found = `EXISTS (SELECT FROM ${this.#tables.name('node')} WHERE inode = $1::bigint)`
       return `SELECT ${unless(`NOT ${found}`, `'inode '`, '$1::bigint')}`
@@ -113,7 +87,7 @@ export class Holder {
       FROM (SELECT 1 FROM ${node} WHERE ${where} ${wordsOf(lock)}) AS held`
   }
 
-  #comparePrefix({ ino, index, prefix }: Change & { kind: 'replaceSlices' }): Statement {
+  comparePrefix({ ino, index, prefix }: Change & { kind: 'replaceSlices' }): Statement {
     const text = this.#text(
       'prefix',
       () => `SELECT ${unless('count(*) = 1', `'chunk of inode '`, '$1::bigint')} FROM (
@@ -123,88 +97,55 @@ export class Holder {
     return { ...text, values: [inoToString(ino), String(index), prefix] }
   }
 
-  /** The entry, and whether its directory is still empty. Where this commit inserts or replaces the entry itself, that
-   *  statement checks it (apply.ts). */
-  #dentry(read: Read & { kind: 'dentry' }, fact: Dentry | null, changes: readonly Change[]): Statement[] {
-    const { parent, name } = read
-    const statements: Statement[] = []
-    if (!changes.some(change => isEntry(change, parent, name))) {
-      const edge = this.#tables.name('edge')
-      const where = `parent = $1::bigint AND name = $2::bytea`
-      const place = [inoToString(parent), nameToBytes(name)]
-      if (fact === null) {
-        const text = this.#text(
-          'absent entry',
-          () => `SELECT ${unless(`NOT EXISTS (SELECT FROM ${edge} WHERE ${where})`, `'directory '`, '$1::bigint')}`,
-        )
-        statements.push({ ...text, values: place })
-      } else {
-        const text = this.#text(
-          'entry',
-          () => `SELECT ${unless('count(*) = 1', `'directory '`, '$1::bigint')} FROM (
-            SELECT 1 FROM ${edge} WHERE ${where} AND inode = $3::bigint AND type = $4::int FOR UPDATE) AS held`,
-        )
-        statements.push({ ...text, values: [...place, inoToString(fact.ino), String(fact.type)] })
-      }
+  compareEntry(parent: Ino, name: Name, fact: Dentry | null): Statement {
+    const edge = this.#tables.name('edge')
+    const where = `parent = $1::bigint AND name = $2::bytea`
+    const place = [inoToString(parent), nameToBytes(name)]
+    if (fact === null) {
+      const text = this.#text(
+        'absent entry',
+        () => `SELECT ${unless(`NOT EXISTS (SELECT FROM ${edge} WHERE ${where})`, `'directory '`, '$1::bigint')}`,
+      )
+      return { ...text, values: place }
     }
-    if (fact?.empty !== undefined) {
-      const text = this.#text('empty', () => {
-        const hasEntries = `EXISTS (SELECT FROM ${this.#tables.name('edge')} WHERE parent = $1::bigint)`
-        return `SELECT ${unless(`${hasEntries} <> $2::bool`, `'directory '`, '$1::bigint')}`
-      })
-      statements.push({ ...text, values: [inoToString(fact.ino), String(fact.empty)] })
-    }
-    return statements
+    const text = this.#text(
+      'entry',
+      () => `SELECT ${unless('count(*) = 1', `'directory '`, '$1::bigint')} FROM (
+        SELECT 1 FROM ${edge} WHERE ${where} AND inode = $3::bigint AND type = $4::int FOR UPDATE) AS held`,
+    )
+    return { ...text, values: [...place, inoToString(fact.ino), String(fact.type)] }
   }
 
-  /** The rows that a fact of one row stands in; lists are held by their node. A counter that is not there is made: 0. */
-  #lockRows(read: Exclude<Read, { kind: 'node' | 'dentry' | 'aclId' }>): Statement[] {
-    const t = this.#tables.name
+  compareEmpty(ino: Ino, empty: boolean): Statement {
+    const text = this.#text('empty', () => {
+      const hasEntries = `EXISTS (SELECT FROM ${this.#tables.name('edge')} WHERE parent = $1::bigint)`
+      return `SELECT ${unless(`${hasEntries} <> $2::bool`, `'directory '`, '$1::bigint')}`
+    })
+    return { ...text, values: [inoToString(ino), String(empty)] }
+  }
+
+  /** A counter that is not there is made: 0. */
+  lockRows(read: RowRead): Statement[] {
+    const row = rowOf(read)
+    if (row === null) return []
+    const table = this.#tables.name(row.table)
     const values = valuesOf(read)
-    const lock = (table: string, where: string): Statement[] => [
-      { ...this.#text(`rows ${shapeOf(read)}`, () => `SELECT 1 FROM ${t(table)} WHERE ${where} FOR UPDATE`), values },
-    ]
-    switch (read.kind) {
-      case 'chunk':
-        return lock('chunk', 'inode = $1::bigint AND indx = $2::bigint')
-      case 'xattr':
-        return lock('xattr', 'inode = $1::bigint AND name = $2::text')
-      case 'sliceRefs':
-        return lock('chunk_ref', 'chunkid = $1::bigint AND size = $2::bigint')
-      case 'sustained':
-        return lock('sustained', 'sid = $1::bigint AND inode = $2::bigint')
-      case 'deadFile':
-        return lock('delfile', 'inode = $1::bigint')
-      case 'trashedSlices':
-        return lock('delslices', 'chunkid = $1::bigint AND deleted = $2::bigint')
-      case 'dirUsage':
-        return lock('dir_stats', 'inode = $1::bigint')
-      case 'quota':
-        return read.type === QUOTA_DIR
-          ? lock('dir_quota', 'inode = $1::bigint')
-          : lock('user_group_quota', 'qtype = $1::int AND qkey = $2::bigint')
-      case 'session':
-        return lock('session2', 'sid = $1::bigint')
-      case 'format':
-        return lock('setting', `name = 'format'`)
-      case 'counter':
-        return [
-          {
-            ...this.#text(
-              'make counter',
-              () => `INSERT INTO ${t('counter')} (name, value) VALUES ($1::text, 0) ON CONFLICT (name) DO NOTHING`,
-            ),
-            values,
-          },
-          ...lock('counter', 'name = $1::text'),
-        ]
-      default:
-        return []
-    }
+    const text = this.#text(`rows ${shapeOf(read)}`, () => {
+      const $ = places()
+      const where = row.key.map(column => `${column} = ${$(KEY_TYPES[column] ?? 'bigint')}`).join(' AND ')
+      return `SELECT 1 FROM ${table} WHERE ${where || `name = 'format'`} FOR UPDATE`
+    })
+    const lock = { ...text, values }
+    if (read.kind !== 'counter') return [lock]
+    const make = this.#text(
+      'make counter',
+      () => `INSERT INTO ${table} (name, value) VALUES ($1::text, 0) ON CONFLICT (name) DO NOTHING`,
+    )
+    return [{ ...make, values }, lock]
   }
 
   /** Asked again, and compared as text: `{numbers}:bytes;…`. */
-  #compareRows(read: Exclude<Read, { kind: 'node' | 'dentry' | 'aclId' }>, fact: Fact): Statement {
+  compareRows(read: RowRead, fact: Fact): Statement {
     const values = valuesOf(read)
     const text = this.#text(`same ${shapeOf(read)}`, () => {
       let count = 0
@@ -229,6 +170,3 @@ export class Holder {
 }
 
 const wordsOf = (lock: Lock): string => (lock === UPDATE ? 'FOR UPDATE' : 'FOR SHARE')
-
-const isEntry = (change: Change, parent: Ino, name: Name): boolean =>
-  (change.kind === 'setDentry' || change.kind === 'delDentry') && change.parent === parent && change.name === name
