@@ -1,16 +1,7 @@
 /** A real PostgreSQL for tests: made in a temporary directory, on a free loopback port, gone afterwards. */
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import {
-  chmodSync,
-  chownSync,
-  copyFileSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -36,7 +27,7 @@ const asServer = (file: string, args: readonly string[]): [string, string[]] =>
 export class PostgresServer {
   readonly dir: string
   readonly port: number
-  readonly #settings: string[]
+  readonly #settings: readonly string[]
   #process: ChildProcess | null = null
   #databases = 0
 
@@ -68,7 +59,7 @@ export class PostgresServer {
   private constructor(dir: string, port: number, options: readonly string[]) {
     this.dir = dir
     this.port = port
-    this.#settings = [...options]
+    this.#settings = options
     process.once('exit', () => this.#process?.kill('SIGKILL'))
   }
 
@@ -108,36 +99,6 @@ export class PostgresServer {
   async stop(): Promise<void> {
     await this.down()
     rmSync(this.dir, { recursive: true, force: true })
-  }
-
-  /** Gives the server a certificate of its own making and switches encryption on. False where there is no openssl. */
-  async encrypt(): Promise<boolean> {
-    const data = join(this.dir, 'data')
-    const [key, certificate] = [join(data, 'server.key'), join(data, 'server.crt')]
-    const [file, args] = asServer('openssl', [
-      ...[
-        'req',
-        '-new',
-        '-x509',
-        '-nodes',
-        '-days',
-        '2',
-        '-subj',
-        '/CN=localhost',
-        '-keyout',
-        key,
-        '-out',
-        certificate,
-      ],
-      ...['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'],
-    ])
-    if (spawnSync(file, args, { cwd: this.dir }).status !== 0) return false
-    chmodSync(key, 0o600)
-    copyFileSync(certificate, join(this.dir, 'server.crt'))
-    await this.down('fast')
-    this.#settings.push('ssl=on')
-    await this.up()
-    return true
   }
 
   /** Runs SQL as the superuser; returns what psql prints, columns with `|` between. */

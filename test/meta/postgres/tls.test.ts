@@ -9,6 +9,7 @@ import { Fault } from '../../../src/base/fault.ts'
 import { ROOT_INO } from '../../../src/base/ino.ts'
 import { PostgresEngine } from '../../../src/meta/engine/postgres/engine.ts'
 import { node } from '../../../src/meta/facts.ts'
+import { cli } from '../../mount/harness.ts'
 import { type Certificates, certificatesSkip, makeCertificates, type Pair } from '../../servers/certificates.ts'
 import { PostgresServer } from '../../servers/postgres.ts'
 import { directory, postgresSkip, read, write } from './harness.ts'
@@ -112,6 +113,13 @@ describe('PostgreSQL with encryption', { skip: postgresSkip || certificatesSkip 
     for (const host of ['127.0.0.1', 'localhost']) {
       assert.equal(await works(`sslmode=verify-full&${authority}`, host), true, host)
     }
+  })
+
+  it('takes a volume', () => {
+    const address = url(`sslmode=verify-full&${trusts(certificates.authority)}&table_prefix=other`)
+    const made = cli(['format', '--bucket', join(dir, 'bucket'), address, 'encrypted'])
+    assert.equal(made.status, 0, made.stderr)
+    assert.match(cli(['status', address]).stdout, /"Name": "encrypted"/)
   })
 
   it('shows its own certificate where one is demanded, and says so where there is none', async () => {

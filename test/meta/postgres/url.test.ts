@@ -87,6 +87,7 @@ describe('a PostgreSQL address', () => {
     ['postgres://u@h/x?sslmode=sometimes', /sslmode sometimes/],
     ['postgres://u@h/x?sslmode=verify-ca&sslrootcert=/none/ca.pem', /sslrootcert .*ENOENT/],
     ['postgres://u@h/x?table_prefix=a;b', /table_prefix/],
+    [`postgres://u@h/x?table_prefix=${'a'.repeat(43)}`, /table_prefix a+: 42 characters at most/],
   ] as const) {
     it(`refuses ${url}`, () => {
       assert.throws(() => parse(url), reason)

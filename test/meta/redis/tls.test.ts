@@ -10,6 +10,7 @@ import { ROOT_INO } from '../../../src/base/ino.ts'
 import { RedisEngine } from '../../../src/meta/engine/redis/engine.ts'
 import { node } from '../../../src/meta/facts.ts'
 import { directory } from '../../conformance/engine/harness.ts'
+import { cli } from '../../mount/harness.ts'
 import { type Certificates, certificatesSkip, makeCertificates, type Pair } from '../../servers/certificates.ts'
 import { freePort } from '../../servers/programs.ts'
 import { RedisServer, redisSkip } from '../../servers/redis.ts'
@@ -73,6 +74,13 @@ describe('Redis with encryption', { skip: redisSkip || certificatesSkip }, () =>
     await works(`rediss://localhost:${one.port}/1?tls_ca_cert_file=${certificates.authority}&${ours()}`)
     await works(`rediss://:secret@127.0.0.1:${lax.port}/1?${trusts(certificates.authority)}`)
     assert.match(one.server.cli('-n', '1', 'EXISTS', 'i1'), /1/)
+  })
+
+  it('takes a volume', () => {
+    const url = `rediss://127.0.0.1:${one.port}/2?${trusts(certificates.authority)}&${ours()}`
+    const made = cli(['format', '--bucket', join(dir, 'bucket'), url, 'encrypted'])
+    assert.equal(made.status, 0, made.stderr)
+    assert.match(cli(['status', url]).stdout, /"Name": "encrypted"/)
   })
 
   it('says that the authority is unknown, that the name is another, that a certificate of ours is wanted', async () => {

@@ -33,6 +33,9 @@ function familyOf(type: ColumnType | string): string {
   return /int|serial|nanos|key/i.test(type) ? 'numbers' : type
 }
 
+/** The server cuts what is longer. */
+const LONGEST_NAME = 63
+
 /** What the database has of a volume. */
 export interface Stored {
   /** table (without prefix) → column → type, as PostgreSQL names it */
@@ -83,7 +86,7 @@ export function missing(stored: Stored, tables: Tables): string[] {
     }
     for (const [pattern, keys] of Object.entries(table.indexes ?? {})) {
       const index = indexName(pattern, tables.prefix + table.name)
-      if (stored.indexes.has(index)) continue
+      if (stored.indexes.has(index.slice(0, LONGEST_NAME))) continue
       const unique = index.startsWith('UQE') ? 'UNIQUE ' : ''
       statements.push(`CREATE ${unique}INDEX IF NOT EXISTS "${index}" ON ${full} (${quoted(keys)})`)
     }

@@ -35,6 +35,8 @@ export interface PostgresUrl {
 /** Concurrency does not need as many: a flight is one round trip, and who waits for a connection waits for one flight. */
 const MAX_CONNECTIONS = 8
 const MAX_IDLE_SEC = 300
+/** so that jfs_…_user_group_quota has 63 */
+const LONGEST_PREFIX = 42
 
 /** Options of the reference's connection pool that have no meaning here are accepted; so are those of libpq that only steer
  *  the connection (`connect_timeout`, `keepalives`, …). Faults (EINVAL): another scheme, no database, no or two schemas in
@@ -56,6 +58,11 @@ export function parsePostgresUrl(text: string, env: Environment): PostgresUrl {
   const isLocal = host.startsWith('/')
   const prefix = options.get('table_prefix') ?? ''
   if (!/^[\w-]*$/.test(prefix)) throw invalid(`table_prefix ${prefix}: only letters, digits, - and _ are possible`)
+  if (prefix.length > LONGEST_PREFIX) {
+    throw invalid(
+      `table_prefix ${prefix}: ${LONGEST_PREFIX} characters at most, for PostgreSQL cuts longer names of tables`,
+    )
+  }
   return {
     host,
     port,
