@@ -35,6 +35,25 @@ describe('reading slices', () => {
     await chunks.close()
   })
 
+  it('blocks that were read to their end leave memory before long, others and those of a cache in memory stay', async () => {
+    const blocks = 20
+    for (const [cache, leave] of [
+      [noCache, true],
+      [inMemory, false],
+    ] as const) {
+      const { chunks } = await openTrial({ cache })
+      const slice = await writeSlice(chunks, 1, pattern(blocks * BLOCK))
+      const isThere = (index: number, off = 0, len = BLOCK): boolean =>
+        Array.isArray(chunks.read(slice, index * BLOCK + off, len))
+      await chunks.read(slice, 0, BLOCK - 1)
+      for (let index = 1; index < blocks; index++) await chunks.read(slice, index * BLOCK, BLOCK)
+      assert.ok(isThere(0, 0, 1), 'not read to its end')
+      assert.ok(isThere(blocks - 1) && isThere(blocks - 8), 'read just now')
+      assert.equal(isThere(1, 0, 1), !leave)
+      await chunks.close()
+    }
+  })
+
   it('one fetch serves all who ask for a block', async () => {
     const { chunks, store } = await openTrial()
     const bytes = pattern(BLOCK)
