@@ -15,6 +15,7 @@ import type { SecureContextSetting } from './tls.ts'
 const USER_AGENT = 'juicefs-ts'
 /** of the reference client (spec data-objects section 5) */
 const TIMES: HttpTimes = { connectMs: 10_000, silenceMs: 30_000 }
+const TOTAL_MS = 3_600_000
 const IDLE_MS = 300_000
 const MAX_CONNECTIONS = 500
 
@@ -22,6 +23,8 @@ export interface HttpTimes {
   readonly connectMs: number
   /** without a byte in either direction */
   readonly silenceMs: number
+  /** of an exchange, however it goes on; absent: an hour */
+  readonly totalMs?: number
 }
 
 export class HttpClient {
@@ -66,13 +69,17 @@ export class HttpClient {
     for (;;) {
       const connection = server.idle.pop() ?? (await this.#connect(server, request))
       const { isReused } = connection
+      const { silenceMs, totalMs = TOTAL_MS } = this.#times
+      const tooLong = setTimeout(() => connection.destroy(`not done within ${totalMs} ms`), totalMs).unref()
       try {
-        const answer = await connection.exchange({ ...request, headers }, target, this.#times.silenceMs)
+        const answer = await connection.exchange({ ...request, headers }, target, silenceMs)
         if (connection.isUsable) server.keep(connection, idleMs(answer))
         return answer
       } catch (error) {
         const isStale = isReused && error instanceof ConnectionLost && error.isUnanswered
         if (!isStale || this.#isClosed) throw error
+      } finally {
+        clearTimeout(tooLong)
       }
     }
   }

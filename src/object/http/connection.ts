@@ -109,8 +109,8 @@ export class HttpConnection {
     this.#socket.unref()
   }
 
-  destroy(): void {
-    this.#fail(new Error('the connection was closed'))
+  destroy(why = 'the connection was closed'): void {
+    this.#fail(new Error(why))
   }
 
   #room(): Uint8Array {

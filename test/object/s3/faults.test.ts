@@ -20,7 +20,12 @@ type Answer = (received: Received, response: ServerResponse) => void
 async function withStore(
   answer: Answer,
   body: (store: ObjectStore, server: ScriptedServer) => Promise<void>,
-  options: { query?: string; silenceMs?: number; first?: (r: IncomingMessage, s: ServerResponse) => boolean } = {},
+  options: {
+    query?: string
+    silenceMs?: number
+    totalMs?: number
+    first?: (r: IncomingMessage, s: ServerResponse) => boolean
+  } = {},
 ): Promise<void> {
   const server = await startScripted(answer, options.first)
   const setting = {
@@ -28,7 +33,7 @@ async function withStore(
     accessKey: 'AK',
     secretKey: SECRET,
   }
-  const times = { connectMs: 1000, silenceMs: options.silenceMs ?? 5000 }
+  const times = { connectMs: 1000, silenceMs: options.silenceMs ?? 5000, totalMs: options.totalMs ?? 60_000 }
   const store = openS3('s3', setting, { env: {}, clock: new SystemClock(), times })
   try {
     await body(store, server)
@@ -468,6 +473,22 @@ describe('servers that do not answer', () => {
     await withStore(stall, async store => assert.match((await failure(store.get(KEY))).message, /silent|cut/), {
       silenceMs: 200,
     })
+  })
+
+  it('an answer that trickles without end is a fault too', async () => {
+    const trickle: Answer = (_, response) => {
+      response.writeHead(200, { 'content-length': '1000' })
+      const drop = setInterval(() => response.write('x'), 50)
+      response.on('close', () => clearInterval(drop))
+    }
+    await withStore(
+      trickle,
+      async store => assert.match((await failure(store.get(KEY))).message, /not done within 500 ms/),
+      {
+        silenceMs: 200,
+        totalMs: 500,
+      },
+    )
   })
 
   it('a server that is not there is told by its address', async () => {
