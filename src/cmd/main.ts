@@ -88,19 +88,22 @@ function levelOf(globals: Options): Level {
   return globals.bool('verbose') ? 'DEBUG' : globals.bool('quiet') ? 'WARNING' : 'INFO'
 }
 
-// Whoever read our output may have left (`mount -d … | head -1`): the work goes on.
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on('error', error => {
-    if (codeOf(error) !== 'EPIPE') throw error
-  })
-}
+// Whoever read our output may have left (`mount -d … | head -1`): the work goes on. What cannot be written otherwise was asked for
+// in vain; a log is not what was asked for.
+process.stderr.on('error', () => {})
+process.stdout.on('error', error => {
+  if (codeOf(error) === 'EPIPE') return
+  log().fatal(`standard output: ${messageOf(error)}`)
+  process.exit(EXIT_FAILED)
+})
 
 // `ps` must not show the password of a META-URL while we run.
 if (process.argv.some(arg => arg !== maskPassword(arg)))
   process.title = ['juicefs-ts', ...process.argv.slice(2).map(maskPassword)].join(' ')
 
 main(process.argv.slice(2)).then(
-  code => process.exit(code),
+  // A failed write tells of itself one turn later.
+  code => setImmediate(() => process.exit(code)),
   (error: unknown) => {
     const isExpected = error instanceof CommandError || (error as Error | null)?.name === 'Fault'
     if (!isExpected) log().debug(error instanceof Error ? (error.stack ?? '') : '')

@@ -8,6 +8,7 @@ import { EXIT_VOLUME_GONE, messageOf } from './exit.ts'
 import type { MountSettings } from './mount-settings.ts'
 import { startMount } from './serve-mount.ts'
 import { openSyslog } from './syslog.ts'
+import { writeLog } from './terminal-log.ts'
 
 /** after a signal: how long open files may keep the process, then it flushes and ends */
 const LINGER_MS = 30_000
@@ -88,7 +89,7 @@ async function runInBackground({ settings, title, log: wanted }: DaemonOrder): P
     colour: false,
     id: wanted.id,
     write: line => {
-      process.stderr.write(line)
+      writeLog(line)
       syslog?.(line)
     },
   })
@@ -119,7 +120,7 @@ if (import.meta.main) {
     runInBackground(order).then(
       code => process.exit(code),
       error => {
-        process.stderr.write(`${error instanceof Error ? error.stack : error}\n`)
+        writeLog(`${error instanceof Error ? error.stack : error}\n`)
         process.exit(1)
       },
     )

@@ -56,6 +56,11 @@ describe('the program', () => {
     assert.equal(notBuilt.status, 1)
     assert.match(notBuilt.stderr, /<FATAL>: gc is not supported yet/)
   })
+  it('fails when what was asked for cannot be written', () => {
+    const ran = spawnSync('sh', ['-c', `${launcher} version > /dev/full`], { encoding: 'utf8' })
+    assert.equal(ran.status, 1)
+    assert.match(ran.stderr, /<FATAL>: standard output: .*no space left on device/)
+  })
   it('counts arguments', () => {
     const few = cli(['mount', url])
     assert.equal(few.status, 1)

@@ -9,6 +9,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -16,7 +17,7 @@ import { get } from 'node:http'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { cli, launcher, mountSkip, newVolume, type TestVolume } from './harness.ts'
+import { cli, launcher, mountSkip, newVolume, run, type TestVolume } from './harness.ts'
 
 function fetchText(url: string): Promise<string> {
   return new Promise((resolve, reject) => {
@@ -95,6 +96,29 @@ describe('a mount', { skip: mountSkip }, () => {
     const ran = spawnSync('bash', ['-c', `"$0" "$@" 2>&1 | true; exit \${PIPESTATUS[0]}`, launcher, ...words])
     assert.equal(ran.status, 0)
     assert.ok(existsSync(join(volume.mountPoint, '.config')))
+  })
+
+  it('outlives its log: on a full disk lines are lost, and come again when there is room', async () => {
+    const disk = join(volume.dir, 'small')
+    mkdirSync(disk)
+    assert.equal(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=16k', 'tmpfs', disk]).status, 0)
+    try {
+      const logFile = join(disk, 'log')
+      volume.mount(['--log', logFile])
+      const pid = volume.pid()
+      spawnSync('dd', ['if=/dev/zero', `of=${join(disk, 'fill')}`, 'bs=1k', 'count=100'])
+      const hang = (): void => void process.kill(pid, 'SIGHUP')
+      for (let i = 0; i < 60; i++, await sleep(10)) hang()
+      await run('sh', ['-c', 'echo here > file && cat file'], { cwd: volume.mountPoint, timeoutMs: 5000 }).then(ran =>
+        assert.equal(ran.stdout, 'here\n'),
+      )
+      rmSync(join(disk, 'fill'))
+      hang()
+      await until(() => readFileSync(logFile, 'utf8').length > 4096)
+      volume.unmount()
+    } finally {
+      spawnSync('umount', ['-l', volume.mountPoint, disk])
+    }
   })
 
   it('serves in a session of its own, at the root directory, as what it is', () => {
