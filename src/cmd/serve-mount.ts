@@ -130,6 +130,7 @@ export async function startMount(
       blockBytes,
       acl: format.EnableACL,
       maxReadaheadBytes: settings.vfs.maxReadaheadBytes ?? 8 * blockBytes,
+      readaheadGrows: settings.vfs.maxReadaheadBytes === null,
       subdirRoot,
     }
     const callers = new Callers(clock, config)

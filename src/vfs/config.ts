@@ -14,6 +14,8 @@ export interface VfsConfig {
   readonly blockBytes: number
   /** of one handle; 0 = no read-ahead (`--max-readahead`, by default eight blocks) */
   readonly maxReadaheadBytes: number
+  /** Nobody has set that: a handle that waits for the store may look further ahead. */
+  readonly readaheadGrows?: boolean
   /** largest request of the kernel */
   readonly maxFuseIo: number
   /** attempts of a read before it is EIO */

@@ -50,13 +50,15 @@ export class FileIo {
 
   constructor(core: Core) {
     this.#core = core
-    const { bufferBytes, blockBytes, maxReadaheadBytes } = core.config
+    const { bufferBytes, blockBytes, maxReadaheadBytes, readaheadGrows } = core.config
+    const totalBytes = bufferBytes * READ_AHEAD_SHARE
     this.#reader = new FileReader({ meta: core.meta, chunks: core.chunks, ioRetries: core.config.ioRetries })
     this.#dirty = new DirtyFiles(core.clock, core.config)
     this.#readAhead = new ReadAheadBudget({
       blockBytes,
       maxBytes: maxReadaheadBytes,
-      totalBytes: bufferBytes * READ_AHEAD_SHARE,
+      ...(readaheadGrows && { mostBytes: Math.max(maxReadaheadBytes, totalBytes / 3) }),
+      totalBytes,
     })
   }
 
@@ -102,17 +104,12 @@ export class FileIo {
     return handle
   }
 
-  /** A lock on the file, which was asked for at `moment`, was got: what earlier holders wrote, on whatever client, is seen from now
-   *  on through handles that are open already. */
-  locked(file: OpenFile, moment: number): Maybe<undefined> {
-    const { meta, changes } = this.#core
-    // Attributes from before a change of ours would hide it.
-    const seen = changes.since(file.ino, moment) ? this.#core.refresh(file) : meta.lastSeen(file.ino)
-    return chain(seen, attr => {
-      if (attr === null || isErrno(attr)) return undefined
-      file.attr = attr
-      return chain(this.#forgetAttributes(file), () => undefined)
-    })
+  /** A lock on the file was got: what earlier holders wrote, on whatever client, is seen from now on through handles that are open
+   *  already. Asked for after the lock was committed: what was read to get it may be older than the last holder's writes. */
+  locked(file: OpenFile): Maybe<undefined> {
+    return chain(this.#core.refresh(file, true), attr =>
+      isErrno(attr) ? undefined : chain(this.#forgetAttributes(file), () => undefined),
+    )
   }
 
   /** What the kernel may keep of the file. Where it may not, it must not go on believing older attributes either. */
@@ -197,15 +194,15 @@ export class FileIo {
       return chain(writer.flush(), () => this.#reader.read(ctx, ino, from, to))
     }
     const bytes = this.#reader.read(ctx, ino, from, to)
-    this.#lookAhead(handle, from, to)
+    this.#lookAhead(handle, from, to, isPromise(bytes))
     this.#touch(file)
     return bytes
   }
 
-  #lookAhead({ file, ino, readAhead }: FileHandle, from: number, to: number): void {
+  #lookAhead({ file, ino, readAhead }: FileHandle, from: number, to: number, waits: boolean): void {
     if (this.#readAhead.limits.maxBytes <= 0) return
     const { length } = file
-    const next = readAhead.plan(from, to, length)
+    const next = readAhead.plan(from, to, length, waits)
     if (next !== null) this.#reader.prefetch(ino, next.from, next.to)
     const tail = Math.max(0, length - TAIL_BYTES)
     if (to > tail && (from > tail || to < length)) this.#reader.prefetch(ino, tail, length)

@@ -1,21 +1,28 @@
 /** Which bytes will be asked for next (spec vfs section 2.3): two sessions a handle, so that two readers of one descriptor,
- *  or a reader of data and its index, do not spoil each other's stream. It only plans; who asks fetches. */
+ *  or a reader of data and its index, do not spoil each other's stream. It only plans; who asks fetches.
+ *
+ *  How much must be on its way is what the store delivers within its latency, which nobody knows beforehand. A stream that still
+ *  waits for blocks which were asked for a whole window ago has too small a window: it grows, a block each time (not in the
+ *  reference, which stops at eight blocks: 320 MiB/s where a block takes 100 ms). */
 
 export interface ReadAheadLimits {
   readonly blockBytes: number
   /** of one session */
   readonly maxBytes: number
+  /** of one session that waits for the store all the same; absent: no more than that */
+  readonly mostBytes?: number
   /** of all sessions of the mount together */
   readonly totalBytes: number
 }
 
 /** What all sessions of a mount have claimed: never more than the total. */
 export class ReadAheadBudget {
-  readonly limits: ReadAheadLimits
+  readonly limits: Required<ReadAheadLimits>
   usedBytes = 0
 
   constructor(limits: ReadAheadLimits) {
-    this.limits = { ...limits, maxBytes: Math.min(limits.maxBytes, limits.totalBytes) }
+    const { maxBytes, mostBytes = maxBytes, totalBytes } = limits
+    this.limits = { ...limits, maxBytes: Math.min(maxBytes, totalBytes), mostBytes: Math.min(mostBytes, totalBytes) }
   }
 }
 
@@ -43,10 +50,12 @@ export class ReadAhead {
     this.#budget = budget
   }
 
-  /** Tells of a read of [offset, end) of a file of `fileLength` bytes; returns what should be fetched now, or null. */
-  plan(offset: number, end: number, fileLength: number): Range | null {
+  /** Tells of a read of [offset, end) of a file of `fileLength` bytes; returns what should be fetched now, or null. `waits`: it could not
+   *  be answered at once. */
+  plan(offset: number, end: number, fileLength: number, waits = false): Range | null {
     const session = this.#sessionFor(offset, end)
     this.#resize(session, offset, end - offset)
+    if (waits) this.#grow(session, end)
     session.lastOffset = Math.max(session.lastOffset, end)
     session.usedAt = ++this.#uses
     const { blockBytes } = this.#budget.limits
@@ -110,5 +119,16 @@ export class ReadAhead {
       session.window = Math.floor(before / 2)
     }
     this.#budget.usedBytes += session.window - before
+  }
+  /** Beyond the usual, where what was asked for in time is not there, and half of the total stays for others. */
+  #grow(session: Session, end: number): void {
+    const { blockBytes, maxBytes, mostBytes, totalBytes } = this.#budget.limits
+    const { window } = session
+    const wasAskedFor = end <= session.plannedTo
+    const isFull = window >= maxBytes && session.total >= 2 * window
+    if (!wasAskedFor || !isFull || window >= mostBytes || this.#budget.usedBytes + blockBytes > totalBytes / 2) return
+    const grown = Math.min(window + blockBytes, mostBytes)
+    this.#budget.usedBytes += grown - window
+    session.window = grown
   }
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { EBADF, EINTR, EINVAL, EIO, ENOENT, ENXIO } from '../../src/base/errno.ts'
 import { Fault } from '../../src/base/fault.ts'
 import { ROOT_INO } from '../../src/base/ino.ts'
@@ -199,6 +200,48 @@ describe('read-ahead', () => {
     assert.equal(budget.usedBytes, 32)
     stream.close()
     assert.equal(budget.usedBytes, 0)
+  })
+
+  /** window after a stream of reads, of which those from `from` on wait */
+  const windowAfter = (budget: ReadAheadBudget, waitsFrom: number): number => {
+    const stream = new ReadAhead(budget)
+    for (let at = 0; at < 800; at += 4) stream.plan(at, at + 4, 10_000, at >= waitsFrom)
+    const { usedBytes } = budget
+    stream.close()
+    assert.equal(budget.usedBytes, 0)
+    return usedBytes
+  }
+
+  it('a stream that waits for what was asked for long ago looks further ahead, up to a second limit', () => {
+    const limits = { blockBytes: 4, maxBytes: 32, totalBytes: 1000 }
+    assert.equal(windowAfter(new ReadAheadBudget({ ...limits, mostBytes: 80 }), 0), 80)
+    assert.equal(windowAfter(new ReadAheadBudget({ ...limits, mostBytes: 80 }), 780), 32 + 5 * 4)
+    assert.equal(windowAfter(new ReadAheadBudget({ ...limits, mostBytes: 80 }), 800), 32)
+    assert.equal(windowAfter(new ReadAheadBudget(limits), 0), 32)
+  })
+
+  it('streams that wait leave half of the budget to others', () => {
+    const budget = new ReadAheadBudget({ blockBytes: 4, maxBytes: 32, mostBytes: 500, totalBytes: 400 })
+    assert.equal(windowAfter(budget, 0), 200)
+  })
+
+  it('a reader of a slow store has more and more blocks on their way, unless the limit was set', async () => {
+    for (const readaheadGrows of [true, false]) {
+      const blocks = 150
+      const config = { readaheadGrows, bufferBytes: 100 * BLOCK, maxReadaheadBytes: 2 * BLOCK }
+      const { v, f, close } = await strangersFile(pattern(blocks * BLOCK), { config })
+      let [busy, most] = [0, 0]
+      v.store.mischief = async method => {
+        if (method !== 'get') return undefined
+        most = Math.max(most, ++busy)
+        await sleep(2)
+        busy--
+        return undefined
+      }
+      for (let i = 0; i < blocks; i++) await read(v, f, i * BLOCK, BLOCK)
+      assert.ok(readaheadGrows ? most >= 8 : most <= 4, `${most} at once`)
+      await close()
+    }
   })
 
   it('all streams together stay within the budget', () => {
