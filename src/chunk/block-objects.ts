@@ -68,6 +68,8 @@ export class BlockObjects {
   readonly #hedged: Counter
   readonly #hedges = new Hedges()
   readonly #labels: Readonly<Record<Method, string>>
+  /** downloads of whole objects that took longer than their time-out and go on, by key */
+  readonly #givenUp = new Map<string, Promise<Buffer>>()
   #uploading = 0
 
   constructor(options: BlockObjectsOptions) {
@@ -98,9 +100,11 @@ export class BlockObjects {
   /** The whole plain block, exactly its length, frozen. One attempt. */
   async get(block: Block): Promise<Buffer> {
     const key = this.key(block)
-    const body = await this.#download(key, block.length, () =>
-      this.#o.store.get(key, undefined, this.#o.codec.plain ? block.length : undefined),
-    )
+    const expected = this.#o.codec.plain ? block.length : undefined
+    const get = (): Promise<Buffer> => this.#takeGivenUp(key) ?? this.#o.store.get(key, undefined, expected)
+    const isJoined = this.#givenUp.has(key)
+    const onGivenUp = isJoined ? undefined : (download: Promise<Buffer>) => this.#keepGivenUp(key, download)
+    const body = await this.#download(key, block.length, get, onGivenUp)
     try {
       return await this.#o.codec.decompress(body, block.length)
     } catch (error) {
@@ -197,13 +201,34 @@ export class BlockObjects {
     return isFull ? Math.min(FULL_RETRIES, this.#o.ioRetries) : this.#o.ioRetries
   }
 
+  /** A slow line would never get through if each attempt began again; the next one waits for the rest, once. */
+  #keepGivenUp(key: string, download: Promise<Buffer>): void {
+    this.#givenUp.set(key, download)
+    const forget = (): void => {
+      if (this.#givenUp.get(key) === download) this.#givenUp.delete(key)
+    }
+    download.then(forget, forget)
+  }
+
+  #takeGivenUp(key: string): Promise<Buffer> | undefined {
+    const download = this.#givenUp.get(key)
+    this.#givenUp.delete(key)
+    return download
+  }
+
   /** `plainBytes`: what is asked for, before any encoding. */
-  async #download(key: string, plainBytes: number, get: () => Promise<Buffer>): Promise<Buffer> {
+  async #download(
+    key: string,
+    plainBytes: number,
+    get: () => Promise<Buffer>,
+    onGivenUp?: (download: Promise<Buffer>) => void,
+  ): Promise<Buffer> {
     const { codec, downloadLimit, getTimeoutMs } = this.#o
     await this.#downloads.enter()
     try {
       if (codec.plain) await downloadLimit?.pay(plainBytes)
-      const body = await this.#request('GET', key, getTimeoutMs, () => this.#getFirst(sizeOf(plainBytes), get))
+      const getFirst = (): Promise<Buffer> => this.#getFirst(sizeOf(plainBytes), get)
+      const body = await this.#request('GET', key, getTimeoutMs, getFirst, onGivenUp)
       this.#bytes.add(body.length, this.#labels.GET)
       if (!codec.plain) await downloadLimit?.pay(body.length)
       return body
@@ -249,7 +274,13 @@ export class BlockObjects {
     }
   }
 
-  async #request<T>(method: Method, key: string, timeoutMs: number, start: () => Promise<T>): Promise<T> {
+  async #request<T>(
+    method: Method,
+    key: string,
+    timeoutMs: number,
+    start: () => Promise<T>,
+    onGivenUp?: (running: Promise<T>) => void,
+  ): Promise<T> {
     const { clock, log } = this.#o
     const startedMs = clock.monotonicMs()
     const running = start()
@@ -257,6 +288,7 @@ export class BlockObjects {
     const timeout = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
         running.catch(() => {})
+        onGivenUp?.(running)
         reject(new Fault(`no answer within ${timeoutMs} ms`))
       }, timeoutMs)
     })

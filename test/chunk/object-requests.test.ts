@@ -276,3 +276,35 @@ describe('an upload that takes longer than its time-out', () => {
     await chunks.close()
   })
 })
+
+describe('a download that takes longer than its time-out', () => {
+  it('is gone on with by the next attempt instead of begun again', async () => {
+    const { chunks, store } = await openTrial({ getTimeoutMs: 100 })
+    const slice = await writeSlice(chunks, 5, pattern(BLOCK))
+    store.requests.length = 0
+    store.mischief = method => (method === 'get' ? sleep(150).then(() => undefined) : undefined)
+    await assert.rejects(Promise.resolve(chunks.read(slice, 0, BLOCK)), /no answer within 100 ms/)
+    assert.ok((await readAll(chunks, slice)).equals(pattern(BLOCK)))
+    assert.deepEqual(store.requests, ['get chunks/0/0/5_0_65536'])
+    await chunks.close()
+  })
+
+  it('is begun again by the attempt after that, and where it has failed', async () => {
+    const { chunks, store } = await openTrial({ getTimeoutMs: 50 })
+    const slice = await writeSlice(chunks, 5, pattern(BLOCK))
+    store.requests.length = 0
+    let asked = 0
+    store.mischief = method => (method === 'get' && asked++ === 0 ? new Promise(() => {}) : undefined)
+    for (let i = 0; i < 2; i++) await assert.rejects(Promise.resolve(chunks.read(slice, 0, BLOCK)), /no answer within/)
+    assert.ok((await readAll(chunks, slice)).equals(pattern(BLOCK)))
+    assert.equal(store.requests.length, 2)
+
+    const other = await writeSlice(chunks, 6, pattern(BLOCK))
+    asked = 0
+    store.mischief = method => (method === 'get' && asked++ === 0 ? sleep(80).then(fail) : undefined)
+    await assert.rejects(Promise.resolve(chunks.read(other, 0, BLOCK)), /no answer within/)
+    await sleep(60)
+    assert.ok((await readAll(chunks, other)).equals(pattern(BLOCK)))
+    await chunks.close()
+  })
+})
