@@ -209,6 +209,20 @@ describe('a cluster', { skip: redisSkip }, () => {
     engine.close()
   })
 
+  it('that cannot be used says why of each server that was asked', async () => {
+    const [gone, plain] = [await freePort(), await RedisServer.start({ args: ['--requirepass', 'secret'] })]
+    try {
+      const rest = `@127.0.0.1:${plain.port},127.0.0.1:${gone}/5`
+      const denied = new RegExp(`127.0.0.1:${plain.port}: WRONGPASS.*; 127.0.0.1:${gone}: .*ECONNREFUSED`)
+      await Promise.all([
+        refuses(`redis://:secret-not${rest}`, denied),
+        refuses(`redis://:secret${rest}`, /cluster support disabled/),
+      ])
+    } finally {
+      await plain.remove()
+    }
+  })
+
   it('is followed when the slot moves to another server', async () => {
     const engine = await open(one.url(1))
     await write(engine, root)

@@ -30,6 +30,7 @@ export function clusterConnector(options: ClusterOptions): new () => AbstractCon
     async connect(): Promise<Socket | TLSSocket> {
       this.connecting = true
       for (let attempt = 1; this.connecting; attempt++) {
+        const problems = new Map<string, string>()
         for (const address of known) {
           try {
             const found = await askForSlot(address, options)
@@ -39,7 +40,8 @@ export function clusterConnector(options: ClusterOptions): new () => AbstractCon
             this.stream = stream
             return stream
           } catch (error) {
-            options.onProblem(`${addressText(address)}: ${causeText(error)}`)
+            problems.set(addressText(address), causeText(error))
+            options.onProblem(Array.from(problems, ([server, problem]) => `${server}: ${problem}`).join('; '))
           }
         }
         await new Promise(resolve => setTimeout(resolve, options.backOff(attempt)))
