@@ -44,10 +44,12 @@ function fileUrl(full: string): MetaUrl {
   return { driver: 'sqlite3', url: `sqlite3://${path}${mark < 0 ? '' : rest.slice(mark)}`, path }
 }
 
-/** For display: what lies between the first `:` after the scheme and the last `@` becomes `****`. */
-export function maskPassword(url: string): string {
-  if (!url.includes('://')) return url
-  const start = url.indexOf('://') < 0 ? 0 : url.indexOf('://') + 3
+/** For display: what lies between the first `:` after the scheme and the last `@` becomes `****`, and so does a password among the
+ *  options, as libpq has it. */
+export function maskPassword(text: string): string {
+  if (!text.includes('://')) return text
+  const url = text.replace(/([?&]password=)[^&]*/g, '$1****')
+  const start = url.indexOf('://') + 3
   const at = url.lastIndexOf('@')
   const colon = url.indexOf(':', start)
   return colon < 0 || at < colon ? url : `${url.slice(0, colon)}:****${url.slice(at)}`

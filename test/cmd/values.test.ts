@@ -109,6 +109,10 @@ describe('META-URL', () => {
   it('never shows its password', () => {
     assert.equal(maskPassword('redis://user:p@ss:w@host:6379/1'), 'redis://user:****@host:6379/1')
     assert.equal(maskPassword('redis://:secret@host/1'), 'redis://:****@host/1')
+    assert.equal(
+      maskPassword('postgres://u@h/x?password=se%26cret&sslmode=require'),
+      'postgres://u@h/x?password=****&sslmode=require',
+    )
     for (const same of ['sqlite3:///a/b.db', 'redis://host:6379/1', '/a/b:c@d']) assert.equal(maskPassword(same), same)
   })
 })
