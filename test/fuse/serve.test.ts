@@ -10,7 +10,7 @@ import * as K from '../../src/fuse/constants.ts'
 import { FuseServer } from '../../src/fuse/serve.ts'
 import type { Context } from '../../src/vfs/file-system.ts'
 import { args, FakeTransport, INIT_ARGS } from './fake-transport.ts'
-import { ATTR, LAST, later, lockArgs, scripted, serving } from './scripted-server.ts'
+import { type Asked, ATTR, LAST, later, lockArgs, scripted, serving } from './scripted-server.ts'
 
 const noReply = Buffer.alloc(0)
 
