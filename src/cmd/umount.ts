@@ -26,11 +26,11 @@ export async function run(options: Options, [path = '']: readonly string[]): Pro
     if (!config) throw new CommandError('not a JuiceFS mount point')
     if (config.Chunk?.Writeback) await waitForStaged(mountPoint)
   }
+  // Bound to other places too: then its process goes on. Asked now, since the number is free for others afterwards.
+  const isElsewhere = readMounts().filter(mount => mount.device === device).length > 1
   const isForced = options.bool('force')
   await unmountFuse(mountPoint, { lazy: isForced })
   const limitMs = isForced ? FORCED_END_MS : END_MS
-  // Mounted over another mount of ours, or bound elsewhere too: then its process goes on.
-  const isElsewhere = readMounts().some(mount => mount.device === device)
   if (config?.Pid && !isElsewhere && !(await waitForEnd(config.Pid, limitMs))) {
     terminalLog().warn(
       `${mountPoint} is unmounted, but process ${config.Pid} has not ended yet: files are still open or being written`,
