@@ -34,7 +34,7 @@ async function until(claim: () => boolean, what: string): Promise<void> {
   }
 }
 
-describe('kill -9 with write-back', { skip: mountSkip, timeout: 120_000 }, () => {
+describe('kill -9 with write-back', { skip: mountSkip, timeout: 300_000 }, () => {
   it(`loses no fsynced byte in ${rounds} rounds, and the flushed volume is whole`, async t => {
     const seed = Date.now() % 1_000_000
     t.diagnostic(`seed ${seed}`)
@@ -48,7 +48,9 @@ describe('kill -9 with write-back', { skip: mountSkip, timeout: 120_000 }, () =>
         const pid = volume.pid()
         const [dir, log] = [join(volume.mountPoint, `round${round}`), join(volume.dir, `log${round}`)]
         const writer = run('python3', [load, 'write', dir, log, '60', String(seed + round)])
-        await sleep(800 + random() * size(1500, 10_000))
+        // A busy machine may take seconds to start it.
+        await until(() => existsSync(log) && statSync(log).size > 0, 'the load has begun')
+        await sleep(500 + random() * size(1500, 10_000))
         process.kill(pid, 'SIGKILL')
         assert.match((await writer).stdout, /operations \d/)
         volume.mount(options())
@@ -73,7 +75,7 @@ describe('kill -9 with write-back', { skip: mountSkip, timeout: 120_000 }, () =>
   })
 })
 
-describe('the staging directory of a mount', { skip: mountSkip, timeout: 60_000 }, () => {
+describe('the staging directory of a mount', { skip: mountSkip, timeout: 300_000 }, () => {
   async function withVolume(work: (volume: TestVolume) => Promise<void>): Promise<void> {
     const volume = newVolume({ format: ['--trash-days', '0'] })
     try {
