@@ -5,7 +5,7 @@
  *  Hot methods stay synchronous where the engine is: no promise is made for a lookup on SQLite. */
 
 import type { Name } from '../base/bytes.ts'
-import { EROFS, type Errno, isErrno } from '../base/errno.ts'
+import { EROFS, type Errno } from '../base/errno.ts'
 import { causeText, Fault } from '../base/fault.ts'
 import { type Ino, inoToString, ROOT_INO } from '../base/ino.ts'
 import { chain, isPromise, type Maybe } from '../base/maybe.ts'
@@ -16,7 +16,6 @@ import type { Engine } from './engine.ts'
 import { ancestors as ancestorsOf, QUOTA_DIR } from './facts.ts'
 import { LockWaits } from './lock-waits.ts'
 import type { Cancel, LockOwner, Meta, Plock, Usage } from './meta.ts'
-import type { Attr } from './model/attr.ts'
 import { flock } from './ops/flock.ts'
 import { getPlock, setPlock } from './ops/plock.ts'
 import { pathsOf, summarizeTree, type TreeTotals } from './tree.ts'
@@ -40,11 +39,7 @@ export class MetaClient extends Files implements Meta {
     if (this.config.readOnly) return readOnlyVerdict(type)
     const key = `flock ${ino} ${owner}`
     if (this.#owed.has(key)) return this.#owed.settle(key).then(() => this.flock(ino, owner, type, wait))
-    const attempt = (kind: 'R' | 'W' | 'U') =>
-      this.#lookedAt(
-        ino,
-        this.run('change', () => flock(ino, this.sid, owner, kind), ino),
-      )
+    const attempt = (kind: 'R' | 'W' | 'U') => this.run('change', () => flock(ino, this.sid, owner, kind), ino)
     const unlock = () => this.#unlocking(key, 'flock', ino, () => attempt('U'))
     if (type === 'U') return unlock()
     const result = this.#locks.acquire(
@@ -59,11 +54,7 @@ export class MetaClient extends Files implements Meta {
     if (this.config.readOnly) return readOnlyVerdict(lock.type)
     const key = `plock ${ino} ${owner}`
     if (this.#owed.has(key)) return this.#owed.settle(key).then(() => this.setPlock(ino, owner, lock, wait))
-    const attempt = (wanted: Plock) =>
-      this.#lookedAt(
-        ino,
-        this.run('change', () => setPlock(ino, this.sid, owner, wanted), ino),
-      )
+    const attempt = (wanted: Plock) => this.run('change', () => setPlock(ino, this.sid, owner, wanted), ino)
     const unlock = () => this.#unlocking(key, 'plock', ino, () => attempt({ ...lock, type: 'U' }))
     if (lock.type === 'U') return unlock()
     const result = this.#locks.acquire(
@@ -75,10 +66,6 @@ export class MetaClient extends Files implements Meta {
 
   getPlock(ino: Ino, owner: LockOwner, lock: Plock): Maybe<Plock | Errno> {
     return this.driver.run('look', () => getPlock(ino, this.sid, owner, lock))
-  }
-
-  lastSeen(ino: Ino): Attr | null {
-    return this.openFiles.lastSeen(ino)
   }
 
   // ── the volume ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -143,15 +130,6 @@ export class MetaClient extends Files implements Meta {
   override async refresh(): Promise<void> {
     await super.refresh()
     await this.#owed.settleAll()
-  }
-
-  /** A lock was got, and with it a look at the file. */
-  #lookedAt(ino: Ino, locked: Maybe<{ readonly attr: Attr | null } | Errno>): Maybe<undefined | Errno> {
-    return chain(locked, got => {
-      if (isErrno(got)) return got
-      if (got.attr) this.openFiles.seen(ino, got.attr)
-      return undefined
-    })
   }
 
   /** Gives up a lock, later if it cannot be done now. */

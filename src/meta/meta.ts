@@ -67,6 +67,8 @@ export interface Meta {
   // names
   lookup(caller: Caller, parent: Ino, name: Name): Maybe<Entry | Errno>
   getattr(ino: Ino): Maybe<Attr | Errno>
+  /** The same, whatever `--open-cache` would believe. */
+  look(ino: Ino): Maybe<Attr | Errno>
   make(caller: Caller, parent: Ino, name: Name, what: NewNode): Maybe<Entry | Errno>
   /** Creates a regular file or, unless `exclusive`, opens the one that is there; it counts as open until `close`. */
   create(
@@ -133,11 +135,9 @@ export interface Meta {
   /** atime by the mount's atime mode; nothing to wait for */
   touch(ino: Ino, attr: Attr): void
 
-  // locks: with one the caller has looked at the file, and lastSeen is no older than what an earlier holder wrote
+  // locks
   flock(ino: Ino, owner: LockOwner, type: 'R' | 'W' | 'U', wait: Cancel | null): Maybe<undefined | Errno>
   setPlock(ino: Ino, owner: LockOwner, lock: Plock, wait: Cancel | null): Maybe<undefined | Errno>
-  /** Attributes of an open file as this client last found or left them; null of one that is not open. */
-  lastSeen(ino: Ino): Attr | null
   /** The first conflicting lock, or one of type 'U' */
   getPlock(ino: Ino, owner: LockOwner, lock: Plock): Maybe<Plock | Errno>
 

@@ -116,11 +116,6 @@ export class OpenFiles {
     return this.#nowMs() - file.checkedMs < this.#trustMs ? file.last : null
   }
 
-  /** Attributes of an open file as an open, a look, or a change of ours last found or left them. */
-  lastSeen(ino: Ino): Attr | null {
-    return this.#open.get(ino)?.last ?? null
-  }
-
   /** Counts a close; true if it was the last one of a removed node. */
   closed(ino: Ino): boolean {
     const file = this.#open.get(ino)

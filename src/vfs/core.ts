@@ -69,16 +69,16 @@ export class Core {
     return chain(this.#fresh(ino), attr => (isErrno(attr) ? attr : this.tell(ino, attr)))
   }
 
-  /** The same for our own use: the kernel does not hear of them. */
-  refresh(file: OpenFile): Maybe<Attr | Errno> {
-    return chain(this.#fresh(file.ino), attr => {
+  /** The same for our own use: the kernel does not hear of them. `ask`: nothing is believed without asking. */
+  refresh(file: OpenFile, ask = false): Maybe<Attr | Errno> {
+    return chain(this.#fresh(file.ino, ask), attr => {
       if (!isErrno(attr)) file.attr = attr
       return attr
     })
   }
 
-  #fresh(ino: Ino): Maybe<Attr | Errno> {
-    const attr = this.meta.getattr(ino)
+  #fresh(ino: Ino, ask = false): Maybe<Attr | Errno> {
+    const attr = ask ? this.meta.look(ino) : this.meta.getattr(ino)
     return isPromise(attr) ? this.#waitFresh(ino, attr, this.changes.now) : attr
   }
 

@@ -104,17 +104,12 @@ export class FileIo {
     return handle
   }
 
-  /** A lock on the file, which was asked for at `moment`, was got: what earlier holders wrote, on whatever client, is seen from now
-   *  on through handles that are open already. */
-  locked(file: OpenFile, moment: number): Maybe<undefined> {
-    const { meta, changes } = this.#core
-    // Attributes from before a change of ours would hide it.
-    const seen = changes.since(file.ino, moment) ? this.#core.refresh(file) : meta.lastSeen(file.ino)
-    return chain(seen, attr => {
-      if (attr === null || isErrno(attr)) return undefined
-      file.attr = attr
-      return chain(this.#forgetAttributes(file), () => undefined)
-    })
+  /** A lock on the file was got: what earlier holders wrote, on whatever client, is seen from now on through handles that are open
+   *  already. Asked for after the lock was committed: what was read to get it may be older than the last holder's writes. */
+  locked(file: OpenFile): Maybe<undefined> {
+    return chain(this.#core.refresh(file, true), attr =>
+      isErrno(attr) ? undefined : chain(this.#forgetAttributes(file), () => undefined),
+    )
   }
 
   /** What the kernel may keep of the file. Where it may not, it must not go on believing older attributes either. */

@@ -339,10 +339,9 @@ export class Vfs extends Attributes implements FileSystem {
     type: Plock['type'],
     lock: () => Maybe<undefined | Errno>,
   ): Maybe<undefined | Errno> {
-    return chain(type === 'W' ? undefined : file.writer?.flush(), () => {
-      const moment = this.core.changes.now
-      return chain(lock(), refused => refused ?? (type === 'U' ? undefined : this.io.locked(file, moment)))
-    })
+    return chain(type === 'W' ? undefined : file.writer?.flush(), () =>
+      chain(lock(), refused => refused ?? (type === 'U' ? undefined : this.io.locked(file))),
+    )
   }
 }
 

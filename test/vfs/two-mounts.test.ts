@@ -15,20 +15,27 @@ import {
   lengthOf,
   O_RDONLY,
   O_RDWR,
+  OWNER,
   ok,
   open,
   openVolume,
   ROOT,
   read,
+  type TestFile,
   type Volume,
   write,
 } from './harness.ts'
 
 const FOPEN_KEEP_CACHE = 2
+const OTHER = '00000000000000bb'
 const seeds = process.env.SEED ? [Number(process.env.SEED)] : Array.from({ length: 12 }, (_, i) => i + 1)
 
-async function twoMounts(travel?: () => Promise<void>): Promise<[Volume, Volume]> {
-  const over = (inner: ConstructorParameters<typeof SlowEngine>[0]) => new SlowEngine(inner, travel ? { travel } : {})
+async function twoMounts(travel?: () => Promise<void>, engines: SlowEngine[] = []): Promise<[Volume, Volume]> {
+  const over = (inner: ConstructorParameters<typeof SlowEngine>[0]) => {
+    const engine = new SlowEngine(inner, travel ? { travel } : {})
+    engines.push(engine)
+    return engine
+  }
   const a = await openVolume({ over })
   const b = await openVolume({ over, engine: a.engine, store: a.store })
   return [a, b]
@@ -38,7 +45,8 @@ async function twoMounts(travel?: () => Promise<void>): Promise<[Volume, Volume]
 
 describe('what another mount wrote', () => {
   async function scene() {
-    const [a, b] = await twoMounts()
+    const engines: SlowEngine[] = []
+    const [a, b] = await twoMounts(undefined, engines)
     const f = await create(a, 'f')
     await write(a, f, 0, Buffer.from('old'))
     await close(a, f)
@@ -49,7 +57,7 @@ describe('what another mount wrote', () => {
     await write(b, g, 0, Buffer.from('newer'))
     await close(b, g)
     a.invalidated.length = 0
-    return { a, b, f, held }
+    return { a, b, f, held, engines }
   }
 
   it('is read after the next open, and the kernel forgets what it kept', async () => {
@@ -71,6 +79,36 @@ describe('what another mount wrote', () => {
     await Promise.all([close(a, { ino: f.ino, fh }), close(a, held)])
     await Promise.all([a.close(), b.close()])
   })
+
+  for (const flock of [true, false]) {
+    it(`is read by who gets a ${flock ? 'flock' : 'record lock'}, even if it was written while he asked`, async () => {
+      const { a, b, f, held, engines } = await scene()
+      const lock = async (v: Volume, file: TestFile, type: 'R' | 'W' | 'U'): Promise<void> => {
+        const range = { type, start: 0, end: 9, pid: 1 }
+        assert.equal(await v.vfs.setlk(ROOT, f.ino, file.fh, v === a ? OWNER : OTHER, range, false, flock), undefined)
+      }
+      const g = await open(b, f.ino)
+      await lock(a, held, 'R')
+      assert.equal((await read(a, held, 0, 10)).toString(), 'newer')
+      await lock(a, held, 'U')
+      await lengthOf(a, f.ino)
+      a.invalidated.length = 0
+      let isMet = false
+      engines[0]!.onRequest = async trip => {
+        if (trip !== 'commit' || isMet) return
+        isMet = true
+        await lock(b, g, 'W')
+        await write(b, g, 0, Buffer.from('newest'))
+        await lock(b, g, 'U') // nothing is closed, nothing synced
+      }
+      await lock(a, held, 'R')
+      assert.equal(isMet, true)
+      assert.deepEqual(a.invalidated, [`${f.ino} -1+0`])
+      assert.equal((await read(a, held, 0, 10)).toString(), 'newest')
+      await Promise.all([close(a, held), close(b, g)])
+      await Promise.all([a.close(), b.close()])
+    })
+  }
 
   it('leaves the pages of a file that nobody else wrote', async () => {
     const { a, b, f, held } = await scene()

@@ -46,7 +46,10 @@ export class Names extends Sessions {
 
   getattr(ino: Ino): Maybe<Attr | Errno> {
     const trusted = this.openFiles.trusted(ino)
-    if (trusted !== null) return trusted
+    return trusted ?? this.look(ino)
+  }
+
+  look(ino: Ino): Maybe<Attr | Errno> {
     const found = this.driver.run('look', () => getattr(ino))
     if (isPromise(found)) return found.then(attr => this.#seen(ino, attr))
     return this.#seen(ino, found)
