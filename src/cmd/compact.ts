@@ -1,6 +1,6 @@
 /** `compact PATH…`: has the mount that serves the paths merge the slices of their files (spec cli section 7.13). */
 
-import { statSync } from 'node:fs'
+import { realpathSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { ask, OP_COMPACT } from './control-client.ts'
 import { EXIT_FAILED, messageOf } from './exit.ts'
@@ -23,7 +23,7 @@ export async function run(options: Options, args: readonly string[]): Promise<nu
       body.writeUInt16BE(threads, 8)
       let [found, done] = [0, 0]
       const ended = (): Promise<string> =>
-        ask(stat.isDirectory() ? path : dirname(path), OP_COMPACT, body, (a, b) => {
+        ask(stat.isDirectory() ? path : dirname(realpathSync(path)), OP_COMPACT, body, (a, b) => {
           ;[found, done] = [a, b]
         })
       await withLine(() => `Compacted chunks: ${done}/${found}`, ended)

@@ -7,6 +7,7 @@
  *
  *  Reading where nothing is yet returns 0 bytes: ask again, ever more seldom. */
 
+import { existsSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -91,8 +92,13 @@ function verdict(errno: number): '' {
   throw new CommandError(errnoText(errno))
 }
 
+const CONTROL_NAMES = ['.jfs.control', '.control']
+
+/** Does the directory lie in a mount that answers requests? */
+export const isInMount = (directory: string): boolean => CONTROL_NAMES.some(name => existsSync(join(directory, name)))
+
 async function openControl(directory: string) {
-  for (const name of ['.jfs.control', '.control']) {
+  for (const name of CONTROL_NAMES) {
     try {
       return await open(join(directory, name), 'r+')
     } catch (error) {

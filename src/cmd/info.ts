@@ -1,8 +1,8 @@
 /** `info PATH…`: what a file is made of, asked of the mount that serves it (spec cli section 7.2). */
 
-import { lstatSync } from 'node:fs'
+import { lstatSync, realpathSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { ask, OP_INFO } from './control-client.ts'
+import { ask, isInMount, OP_INFO } from './control-client.ts'
 import { CommandError, EXIT_FAILED, messageOf } from './exit.ts'
 import type { Options } from './flags.ts'
 import { bytesBothWays } from './humanize.ts'
@@ -70,6 +70,8 @@ function inodeOf(text: string): bigint {
 function find(path: string): { ino: bigint; directory: string } {
   const full = resolve(path)
   const stat = lstatSync(full, { bigint: true })
+  // A link inside a mount is a file like others; one outside is a way to what it points to.
+  if (stat.isSymbolicLink() && !isInMount(dirname(full))) return find(realpathSync(full))
   return { ino: stat.ino, directory: stat.isDirectory() ? full : dirname(full) }
 }
 

@@ -1,6 +1,6 @@
 /** Paths as the kernel sees them. */
 
-import { mkdirSync, realpathSync } from 'node:fs'
+import { mkdirSync, readlinkSync, realpathSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { codeOf } from '../base/call.ts'
 
@@ -17,11 +17,27 @@ export function makeDirectory(path: string): void {
   }
 }
 
-/** Absolute and without symbolic links in its directories. The last part is left alone: asking a dead mount anything fails, and
+/** Absolute and without symbolic links. Of the last part only that is asked, where it is one: a dead mount answers nothing else, and
  *  it may not exist yet. */
-export function canonicalPath(path: string): string {
+export function canonicalPath(path: string, links = MOST_LINKS): string {
   const full = resolve(path)
-  return full === '/' ? full : join(realpathSync(dirname(full)), basename(full))
+  if (full === '/') return full
+  const place = join(realpathSync(dirname(full)), basename(full))
+  const target = linkTarget(place)
+  if (target === null) return place
+  if (links === 0) throw Object.assign(new Error(`${path}: too many symbolic links`), { code: 'ELOOP' })
+  return canonicalPath(resolve(dirname(place), target), links - 1)
+}
+
+/** As many as the kernel follows. */
+const MOST_LINKS = 40
+
+function linkTarget(path: string): string | null {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return null
+  }
 }
 
 /** Is `path` the directory itself, or below it? Parts that do not exist yet are taken as they are written. */

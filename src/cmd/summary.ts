@@ -1,6 +1,6 @@
 /** `summary PATH`: what is below a directory, the biggest first, asked of the mount that serves it (spec cli section 7.15). */
 
-import { statSync } from 'node:fs'
+import { realpathSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { type Errno, errnoText } from '../base/errno.ts'
 import { ask, OP_SUMMARY } from './control-client.ts'
@@ -41,7 +41,7 @@ export async function run(options: Options, [path = '']: readonly string[]): Pro
   body[10] = options.bool('strict') ? 1 : 0
   let [files, bytes] = [0, 0]
   const asked = (): Promise<string> =>
-    ask(stat.isDirectory() ? full : dirname(full), OP_SUMMARY, body, (a, b) => {
+    ask(stat.isDirectory() ? full : dirname(realpathSync(full)), OP_SUMMARY, body, (a, b) => {
       ;[files, bytes] = [a, b]
     })
   const json = await withLine(() => `Scanned entries: ${files}   Scanned size: ${bytesText(bytes)}`, asked)

@@ -1,7 +1,7 @@
 /** `warmup PATH…`: has the mount that serves the paths fetch their blocks into its cache, drop them, or say what is there (spec cli
  *  section 7.8). Files are named to it by their inodes: so links and strange names are the kernel's business. */
 
-import { readFileSync, statSync } from 'node:fs'
+import { readFileSync, realpathSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { ask, OP_FILL_CACHE } from './control-client.ts'
 import { CommandError, EXIT_FAILED, messageOf } from './exit.ts'
@@ -91,8 +91,8 @@ function batchesOf(paths: readonly string[]): { batches: readonly Batch[]; missi
   let missing = 0
   for (const path of paths) {
     try {
-      const full = resolve(path)
-      const stat = statSync(full, { bigint: true })
+      const stat = statSync(resolve(path), { bigint: true })
+      const full = realpathSync(path)
       let batch = current.get(stat.dev)
       if (batch === undefined || batch.inodes.length === BATCH) {
         batch = { directory: stat.isDirectory() ? full : dirname(full), inodes: [] }

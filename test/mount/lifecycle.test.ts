@@ -328,6 +328,27 @@ describe('a mount', { skip: mountSkip }, () => {
     assert.match(elsewhere.stdout, /path: \/last/)
   })
 
+  it('is the same by a symbolic link: mounted, inspected, not mounted twice, unmounted', () => {
+    const link = join(volume.dir, 'link')
+    symlinkSync('mnt', link)
+    const mount = () => cli(['mount', '-d', ...flags(), '--metrics', '127.0.0.1:0', volume.metaUrl, link])
+    const mounted = mount()
+    assert.match(mounted.stderr, new RegExp(`test-volume is ready at "${volume.mountPoint}"`))
+    writeFileSync(join(link, 'behind'), 'x')
+    symlinkSync(join(link, 'behind'), join(volume.dir, 'to-file'))
+    for (const words of [
+      ['info', link],
+      ['info', join(volume.dir, 'to-file')],
+      ['summary', join(volume.dir, 'to-file')],
+    ])
+      assert.equal(cli(words).status, 0, words.join(' '))
+    for (const command of ['warmup', 'compact'])
+      assert.equal(cli([command, link, join(volume.dir, 'to-file')]).status, 0, command)
+    assert.match(mount().stderr, /is already mounted by JuiceFS:test-volume/)
+    assert.equal(cli(['umount', link]).status, 0)
+    assert.equal(inTable(), undefined)
+  })
+
   it('is summed up by summary', () => {
     volume.mount()
     writeFileSync(join(volume.mountPoint, 'last'), 'x'.repeat(100_000))
