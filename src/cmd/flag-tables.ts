@@ -164,7 +164,12 @@ const clientStorage = inCategory('DATA STORAGE', [
 
 const dataCache = inCategory('DATA CACHE', [
   { name: 'buffer-size', kind: 'bytes', unit: 'M', fallback: '300M', help: 'all read and write buffers' },
-  { name: 'max-readahead', kind: 'bytes', unit: 'M', help: 'read-ahead of one file; by default eight blocks, more where a reader waits' },
+  {
+    name: 'max-readahead',
+    kind: 'bytes',
+    unit: 'M',
+    help: 'read-ahead of one file; by default eight blocks, more where a reader waits',
+  },
   { name: 'prefetch', kind: 'uint', fallback: '1', help: 'whole blocks prefetched at a time on random reads' },
   { name: 'writeback', kind: 'bool', help: 'stage blocks locally, upload later' },
   {
