@@ -242,6 +242,22 @@ describe('a cluster', { skip: redisSkip }, () => {
 })
 
 describe('Sentinel', { skip: redisSkip }, () => {
+  it('that does not answer is passed over for the next one', async () => {
+    const silent = createServer(() => undefined).listen(0, '127.0.0.1')
+    const [master, sentinel] = await Promise.all([RedisServer.start(), RedisServer.start({ mode: 'sentinel' })])
+    try {
+      sentinel.cli('SENTINEL', 'MONITOR', 'mymaster', '127.0.0.1', String(master.port), '1')
+      const { port } = silent.address() as { port: number }
+      const engine = await open(`redis://mymaster,127.0.0.1:${port},127.0.0.1:${sentinel.port}/1`)
+      await write(engine, root)
+      engine.close()
+    } finally {
+      silent.close()
+      await sentinel.remove()
+      await master.remove()
+    }
+  })
+
   it('names the master, and after a failover the new one', async () => {
     const started: RedisServer[] = []
     const start = async (options: RedisServerOptions): Promise<RedisServer> => {

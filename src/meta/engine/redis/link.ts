@@ -18,6 +18,7 @@ import { parseInfo, type ServerInfo, type Session } from './server-info.ts'
 import { type Place, placeText, type RedisUrl } from './url.ts'
 
 export const OPEN_TIMEOUT_MS = 5000
+const SENTINEL_TIMEOUT_MS = 1500
 /** how long a server may go on reading its data from disk while a mount starts */
 const LOADING_TIMEOUT_MS = 60_000
 /** A request that found no connection for so long fails: twice what Sentinel needs to choose another master. */
@@ -264,6 +265,8 @@ function redisOptions(options: LinkOptions, onProblem: (problem: string) => void
   const { url } = options
   const backOff = (attempt: number): number => Math.min(url.maxRetryMs, url.minRetryMs * 2 ** Math.min(attempt - 1, 20))
   return {
+    // Ours ends first, and knows more to say.
+    connectTimeout: OPEN_TIMEOUT_MS + 1000,
     ...whereTo(options, backOff, onProblem),
     db: options.db,
     ...(url.username === undefined ? {} : { username: url.username }),
@@ -271,7 +274,6 @@ function redisOptions(options: LinkOptions, onProblem: (problem: string) => void
     ...(url.tls ? { tls: url.tls } : {}),
     protocol: 2,
     lazyConnect: true,
-    connectTimeout: OPEN_TIMEOUT_MS,
     /** nothing heard for so long while replies are due: the connection is dead */
     socketTimeout: url.readTimeoutMs,
     keepAlive: KEEP_ALIVE_MS,
@@ -304,6 +306,9 @@ function whereTo(
         ...(url.sentinelPassword ? { sentinelPassword: url.sentinelPassword } : {}),
         ...(url.tls ? { enableTLSForSentinelMode: true, sentinelTLS: url.tls } : {}),
         sentinelRetryStrategy: backOff,
+        // The next one gets his turn before the time to open is over.
+        connectTimeout: SENTINEL_TIMEOUT_MS,
+        sentinelCommandTimeout: SENTINEL_TIMEOUT_MS,
       }
     case 'cluster':
       return { Connector: clusterConnector({ url, seeds: place.seeds, prefix, backOff, onProblem }) }
