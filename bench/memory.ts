@@ -1,13 +1,13 @@
 /** The peak memory of a mount under one load each, against its bound: 300 MiB + `--buffer-size` + the memory cache.
  *
- *    node bench/memory.ts [--size 512] [--only TEXT]        big files in MiB; only the loads whose name contains TEXT
+ *    node bench/memory.ts [--size 512] [--only A,B]        big files in MiB; only the loads whose names contain one of these
  *
  *  Judged is `peak`: VmHWM, the most that was ever resident, code and mapped files too, which the kernel counts. `anonymous`: the most of
  *  RssAnon, looked at 20 times a second: what the program itself keeps. The store `mem` keeps its objects in the same process: they come
  *  on top of its bound. */
 
 import { execFile } from 'node:child_process'
-import { generateKeyPairSync } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -78,8 +78,12 @@ writeFileSync(
   text,
   Buffer.from(Array.from({ length: 16 << 20 }, (_, i) => 97 + (Math.imul(i ^ (i >> 3), 0x9e3779b1) >>> 28))),
 )
+const noise = join(dir, 'noise')
+writeFileSync(noise, randomBytes(16 << 20))
+const writeOf = (file: string, directory: string): Promise<unknown> =>
+  exec('sh', ['-c', `for i in $(seq ${size / 16}); do cat ${file}; done > ${join(directory, 'big')}`])
 const writeText = async (directory: string): Promise<void> => {
-  await exec('sh', ['-c', `for i in $(seq ${size / 16}); do cat ${text}; done > ${join(directory, 'big')}`])
+  await writeOf(text, directory)
   for (let i = 0; i < 3; i++) await measure(client, 'read', directory, size)
 }
 
@@ -110,6 +114,12 @@ function loads(bucket: (() => readonly string[]) | null): Load[] {
       name: `big file, store of ${SLOW_MBPS} Mbit/s`,
       mount: ['--upload-limit', String(SLOW_MBPS)],
       work: write,
+    },
+    {
+      name: `noise, zstd, aes256gcm-rsa, store of ${SLOW_MBPS} Mbit/s`,
+      format: ['--compress', 'zstd', '--encrypt-rsa-key', pem],
+      mount: ['--upload-limit', String(SLOW_MBPS)],
+      work: directory => writeOf(noise, directory),
     },
     {
       name: '64 threads writing',
@@ -183,7 +193,9 @@ function loads(bucket: (() => readonly string[]) | null): Load[] {
       work: directory => juicefs('compact', directory),
     },
   ]
-  return rows.filter(row => row !== null).filter(({ name }) => name.includes(values.only))
+  return rows
+    .filter(row => row !== null)
+    .filter(({ name }) => values.only.split(',').some(wanted => name.includes(wanted)))
 }
 
 /** Looks at RssAnon until told to stop. */

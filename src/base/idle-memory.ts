@@ -63,7 +63,8 @@ interface Collection {
 }
 let exposed: ((how: Collection) => void) | undefined
 
-function collectGarbage(): void {
+/** Runs the collector, unless the heap is so large that the pause would be felt. */
+export function collectGarbage(): void {
   const { used_heap_size: used, total_heap_size: total } = getHeapStatistics()
   if (used > MOST_HEAP_BYTES) return
   if (exposed === undefined) {

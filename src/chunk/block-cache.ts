@@ -4,9 +4,12 @@
  *  of them are handed out and outlive their place here. What nobody read for some seconds is dropped, so that an idle mount
  *  is small; the clock for that is a counter of ticks, since reading a real one at each hit would cost more than the hit. */
 
+import { DroppedMemory } from '../base/dropped-memory.ts'
 import type { BlockKey } from './keys.ts'
 
 const TICK_MS = 1000
+/** of blocks that are not here any more, or never were */
+const MOST_DROPPED_BYTES = 96 << 20
 
 interface Entry {
   readonly block: Buffer
@@ -18,6 +21,7 @@ export class BlockCache {
   readonly #idleMs: () => number
   /** oldest use first */
   readonly #entries = new Map<BlockKey, Entry>()
+  readonly #dropped = new DroppedMemory({ neededBytes: () => this.#bytes, mostBytes: MOST_DROPPED_BYTES })
   #newest: BlockKey | undefined
   #bytes = 0
   #tick = 0
@@ -56,8 +60,14 @@ export class BlockCache {
     return this.#entries.has(key)
   }
 
+  /** A block was read that will not be put here. */
+  passes(block: Buffer): void {
+    this.#dropped.made(block)
+  }
+
   /** Keeps a frozen block, at the cost of the oldest ones. */
   put(key: BlockKey, block: Buffer): void {
+    this.#dropped.made(block)
     this.delete(key)
     const budget = this.#budgetBytes()
     if (block.length > budget) return

@@ -65,9 +65,15 @@ export class Fetcher {
   readonly #ended = new Set<BlockKey>()
   readonly #prefetchQueue = new Map<BlockKey, Block>()
   #prefetching = 0
+  #inFlightBytes = 0
 
   constructor(options: FetcherOptions) {
     this.#o = options
+  }
+
+  /** of whole blocks that are being fetched: memory that the cache of blocks does not have yet */
+  get inFlightBytes(): number {
+    return this.#inFlightBytes
   }
 
   read(slice: SliceName, off: number, len: number): Maybe<Buffer[]> {
@@ -182,15 +188,23 @@ export class Fetcher {
 
   async #load(block: Block, key: BlockKey, purpose: Purpose): Promise<Buffer> {
     const { blockBytes, memory, memoryIsCache, disk, objects, counters, partialOnly } = this.#o
-    const cached = disk && (await disk.read(block, 0, block.length))
+    let cached: Buffer | null = null
+    let bytes: Buffer
+    this.#inFlightBytes += block.length
+    try {
+      cached = disk && (await disk.read(block, 0, block.length))
+      bytes = cached ?? (await objects.get(block))
+    } finally {
+      this.#inFlightBytes -= block.length
+    }
     if (cached) {
       counters.hit(block.length)
       memory.put(key, cached)
       return cached
     }
-    const bytes = await objects.get(block)
     counters.miss(block.length)
     if (purpose !== 'warm' || memoryIsCache()) memory.put(key, bytes)
+    else memory.passes(bytes)
     const forced = purpose !== 'read'
     if (forced || !partialOnly || block.length < blockBytes) disk?.offer(block, bytes, forced)
     return bytes

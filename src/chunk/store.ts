@@ -147,7 +147,7 @@ class Chunks implements ChunkStore {
     this.#memory = new BlockCache({
       budgetBytes: () => {
         const readBytes = Math.min(bufferBytes * READ_SHARE, bufferBytes - this.#buffers.usedBytes)
-        return this.#memoryCacheBytes + Math.max(2 * blockBytes, readBytes)
+        return this.#memoryCacheBytes + Math.max(2 * blockBytes, readBytes - this.#fetcher.inFlightBytes)
       },
       idleMs: () => (this.#memoryCacheBytes > 0 ? cache.expireMs || Number.POSITIVE_INFINITY : IDLE_MS),
     })

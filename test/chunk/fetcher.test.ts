@@ -3,7 +3,18 @@ import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Compression } from '../../src/chunk/codec.ts'
 import { ObjectMissing } from '../../src/object/store.ts'
-import { BLOCK, broken, FaultyStore, KIB, noCache, openTrial, pattern, readAll, writeSlice } from './harness.ts'
+import {
+  BLOCK,
+  broken,
+  eventually,
+  FaultyStore,
+  KIB,
+  noCache,
+  openTrial,
+  pattern,
+  readAll,
+  writeSlice,
+} from './harness.ts'
 
 const inMemory = { ...noCache, dir: 'memory', sizeBytes: 16 << 20 }
 
@@ -163,6 +174,26 @@ describe('reading slices', () => {
     const slice = await writeSlice(chunks, 1, pattern(20 * BLOCK))
     await readAll(chunks, slice)
     assert.equal(stat('used_read_buffer_size_bytes'), 8 * BLOCK)
+    await chunks.close()
+  })
+
+  it('blocks that are on their way take the place of those that were read', async () => {
+    const store = new FaultyStore()
+    const { chunks, stat } = await openTrial({ bufferBytes: 10 * BLOCK }, store)
+    const slice = await writeSlice(chunks, 1, pattern(8 * BLOCK))
+    const other = await writeSlice(chunks, 2, pattern(5 * BLOCK))
+    await readAll(chunks, slice)
+    let answer = (): void => {}
+    const answered = new Promise<undefined>(resolve => {
+      answer = () => resolve(undefined)
+    })
+    store.mischief = (_, key) => (key.endsWith(`2_0_${BLOCK}`) ? undefined : answered)
+    assert.equal(stat('used_read_buffer_size_bytes'), 8 * BLOCK)
+    chunks.prefetch(other, 0, 5 * BLOCK)
+    await chunks.read(other, 0, 10)
+    assert.equal(stat('used_read_buffer_size_bytes'), 4 * BLOCK, 'four are on their way')
+    answer()
+    await eventually(() => stat('used_read_buffer_size_bytes') === 8 * BLOCK, 'the others are here')
     await chunks.close()
   })
 
