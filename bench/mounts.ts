@@ -81,29 +81,20 @@ async function main(): Promise<void> {
   }
   const names = values.mounts.split(',') as ClientName[]
   const dir = mkdtempSync(join(tmpdir(), 'bench-mounts-'))
-  try {
-    const cases = values.servers
-      .split(',')
-      .flatMap(server => values.tls.split(',').map(tls => [server, tls === 'yes'] as const))
-    const endMs = performance.now() + Number(values.minutes) * 60_000
-    for (const [i, [server, isSecure]] of cases.entries()) {
-      const shareMs = (endMs - performance.now()) / (cases.length - i)
-      const place = await start(server, isSecure ? makeCertificate(dir) : undefined)
-      if (place === null) continue
-      try {
-        await compare(
-          `${server}${isSecure ? ', TLS' : ''}`,
-          place,
-          names,
-          { rounds: Number(values.rounds), ms: shareMs },
-          load,
-        )
-      } finally {
-        await place.program.stop()
-      }
-    }
-  } finally {
-    rmSync(dir, { recursive: true, force: true })
+  const removeAtExit = (path: string): void =>
+    void process.once('exit', () => rmSync(path, { recursive: true, force: true }))
+  removeAtExit(dir)
+  const cases = values.servers
+    .split(',')
+    .flatMap(server => values.tls.split(',').map(tls => [server, tls === 'yes'] as const))
+  const endMs = performance.now() + Number(values.minutes) * 60_000
+  for (const [i, [server, isSecure]] of cases.entries()) {
+    const limit = { rounds: Number(values.rounds), ms: (endMs - performance.now()) / (cases.length - i) }
+    const place = await start(server, isSecure ? makeCertificate(dir) : undefined)
+    if (place === null) continue
+    removeAtExit(place.program.dir)
+    const title = `${server}${isSecure ? ', TLS' : ''}`
+    await compare(title, place, names, limit, load).finally(() => place.program.stop())
   }
 }
 
