@@ -24,7 +24,8 @@ export async function run(options: Options, [path = '']: readonly string[]): Pro
   const config = await readConfig(mountPoint)
   if (options.bool('flush')) {
     if (!config) throw new CommandError('not a JuiceFS mount point')
-    if (config.Chunk?.Writeback) await waitForStaged(mountPoint)
+    // Without write-back there may be what an earlier mount has left.
+    if (config.Chunk?.Writeback || (await stagedBytes(mountPoint))) await waitForStaged(mountPoint)
   }
   // Bound to other places too: then its process goes on. Asked now, since the number is free for others afterwards.
   const isElsewhere = readMounts().filter(mount => mount.device === device).length > 1
@@ -57,7 +58,7 @@ function ours(path: string): { readonly mountPoint: string; readonly device: str
   throw new CommandError(`${path} is not a JuiceFS mount point`)
 }
 
-/** Waits for a client that stages writes (`--writeback`) to have uploaded them, as long as it answers. */
+/** Waits for a client to have uploaded what is staged, as long as it answers. */
 async function waitForStaged(mountPoint: string): Promise<void> {
   const start = performance.now()
   const first = await stagedBytes(mountPoint)

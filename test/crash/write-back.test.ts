@@ -107,6 +107,22 @@ describe('the staging directory of a mount', { skip: mountSkip, timeout: 300_000
       volume.unmount()
     }))
 
+  it('that an earlier mount has left is waited for by umount --flush, whether this one stages or not', () =>
+    withVolume(async volume => {
+      volume.mount(['--writeback', '--upload-delay', '1h'])
+      await writeDurable(join(volume.mountPoint, 'left'), bytesOf(1, 5 * MIB))
+      volume.unmount()
+      assert.equal(staged(volume).length, 2)
+      volume.mount(['--upload-limit', '12'])
+      const flushed = cli(['umount', '--flush', volume.mountPoint])
+      assert.equal(flushed.status, 0, flushed.stderr)
+      assert.match(flushed.stdout, /All staging chunks are flushed/)
+      assert.deepEqual(staged(volume), [])
+      // Where nothing was staged, there is nothing to tell.
+      volume.mount()
+      assert.equal(cli(['umount', '--flush', volume.mountPoint]).stdout, '')
+    }))
+
   it('loses the blocks of a removed file, which are never uploaded', () =>
     withVolume(async volume => {
       volume.mount(['--writeback', '--upload-delay', '1h'])
@@ -168,7 +184,7 @@ describe('the staging directory of a mount', { skip: mountSkip, timeout: 300_000
     withVolume(async volume => {
       const small = smallFileSystem(volume.cacheDir, '8m')
       try {
-        volume.mount(['--writeback', '--upload-delay', '3s', '--io-retries', '2'])
+        volume.mount(['--writeback', '--upload-delay', '8s', '--io-retries', '2'])
         await writeDurable(join(volume.mountPoint, 'lost'), bytesOf(1, 300 * KIB))
         const [block] = staged(volume)
         spawnSync('sh', ['-c', 'echo 1 > /proc/sys/vm/drop_caches'])
