@@ -9,7 +9,6 @@ import type { Operation } from '../../src/meta/facts.ts'
 import { TYPE_DIRECTORY, TYPE_FILE, TYPE_SYMLINK } from '../../src/meta/model/attr.ts'
 import type { Caller } from '../../src/meta/model/caller.ts'
 import { CHUNK_BYTES } from '../../src/meta/model/slice.ts'
-import type { Volume } from '../../src/meta/model/volume.ts'
 import { setattr } from '../../src/meta/ops/attributes.ts'
 import { copyRange } from '../../src/meta/ops/copy-range.ts'
 import { fallocate } from '../../src/meta/ops/fallocate.ts'
@@ -25,6 +24,7 @@ import { truncate } from '../../src/meta/ops/truncate.ts'
 import { unlink } from '../../src/meta/ops/unlink.ts'
 import { writeSlice } from '../../src/meta/ops/write-slice.ts'
 import { removeXattr, setXattr } from '../../src/meta/ops/xattr.ts'
+import { volumeWith } from '../conformance/engine/harness.ts'
 import type { Random } from '../simulation/random.ts'
 import { CELL_BYTES, type ReferenceTree, type TreeNode } from './reference-tree.ts'
 
@@ -338,13 +338,7 @@ export class Pair {
   }
 }
 
-const volume: Volume = {
-  readOnly: false,
-  acl: false,
-  dirStats: true,
-  skipDirMtimeNs: 0,
-  limits: { hasDirQuotas: false, userGroup: false, isQuotaDir: () => false, refuses: () => undefined },
-}
+const volume = volumeWith({})
 
 const said = (ours: unknown, expected: TreeNode | Errno) => ({
   ours: isErrno(ours) ? ours : 0,

@@ -12,7 +12,6 @@ import type { Page, ScanKind, Scans } from '../../src/meta/engine.ts'
 import type { Operation } from '../../src/meta/facts.ts'
 import { type Attr, TYPE_DIRECTORY, TYPE_FILE } from '../../src/meta/model/attr.ts'
 import { type Caller, systemCaller } from '../../src/meta/model/caller.ts'
-import type { Volume } from '../../src/meta/model/volume.ts'
 import { setattr } from '../../src/meta/ops/attributes.ts'
 import { copyRange } from '../../src/meta/ops/copy-range.ts'
 import { fallocate } from '../../src/meta/ops/fallocate.ts'
@@ -25,6 +24,7 @@ import { putSession, releaseSustained } from '../../src/meta/ops/session.ts'
 import { truncate } from '../../src/meta/ops/truncate.ts'
 import { unlink } from '../../src/meta/ops/unlink.ts'
 import { writeSlice } from '../../src/meta/ops/write-slice.ts'
+import { NO_QUOTAS, volumeWith } from '../conformance/engine/harness.ts'
 import { Random } from './random.ts'
 import { Scheduler, SteppedEngine } from './scheduler.ts'
 
@@ -41,13 +41,7 @@ const [V, P, W, Q] = [ino(15), ino(16), ino(17), ino(18)]
 const HOUR = ino(TRASH_INO + 1)
 
 const caller: Caller = systemCaller({ sec: 1_795_244_500, nsec: 0 })
-const volume: Volume = {
-  readOnly: false,
-  acl: false,
-  dirStats: true,
-  skipDirMtimeNs: 1e8,
-  limits: { hasDirQuotas: false, userGroup: true, isQuotaDir: () => false, refuses: () => undefined },
-}
+const volume = volumeWith({ skipDirMtimeNs: 1e8, limits: { ...NO_QUOTAS, userGroup: true } })
 const removal = (trash: Ino, sid: number) => ({ trash, isOpen: (node: Ino) => node === H, sid })
 const what = (type: number) => ({ type, mode: 0o755, umask: 0, rdev: 0, target: '' })
 const place = (parent: Ino, name: string) => ({ parent, name })

@@ -44,13 +44,19 @@ export const file = (fields: Partial<Attr> = {}): Attr => ({
 export const directory = (fields: Partial<Attr> = {}): Attr =>
   file({ type: TYPE_DIRECTORY, mode: 0o755, nlink: 2, length: 4096, ...fields })
 
-/** As operations are told of it: without limits. */
+export const NO_QUOTAS: Volume['limits'] = {
+  hasDirQuotas: false,
+  userGroup: false,
+  isQuotaDir: () => false,
+  refuses: () => undefined,
+}
+/** As operations are told of it. */
 export const volumeWith = (changed: Partial<Volume>): Volume => ({
   readOnly: false,
   acl: false,
   dirStats: true,
   skipDirMtimeNs: 0,
-  limits: { hasDirQuotas: false, userGroup: false, isQuotaDir: () => false, refuses: () => undefined },
+  limits: NO_QUOTAS,
   ...changed,
 })
 

@@ -8,7 +8,6 @@ import { Driver } from '../../../src/meta/driver.ts'
 import type { Change, Operation } from '../../../src/meta/facts.ts'
 import type { Caller } from '../../../src/meta/model/caller.ts'
 import { buildView, CHUNK_BYTES, decodeRecords, encodeRecords } from '../../../src/meta/model/slice.ts'
-import type { Volume } from '../../../src/meta/model/volume.ts'
 import { fallocate } from '../../../src/meta/ops/fallocate.ts'
 import { link } from '../../../src/meta/ops/link.ts'
 import { lookup } from '../../../src/meta/ops/lookup.ts'
@@ -19,17 +18,11 @@ import { truncate } from '../../../src/meta/ops/truncate.ts'
 import { unlink } from '../../../src/meta/ops/unlink.ts'
 import { writeSlice } from '../../../src/meta/ops/write-slice.ts'
 import { CHUNKS_AT_ONCE } from '../../../src/meta/rules/chunks.ts'
-import { type Bench, type Claim, directory, inoOf } from './harness.ts'
+import { type Bench, type Claim, directory, inoOf, NO_QUOTAS, volumeWith } from './harness.ts'
 
 const now = { sec: 1_795_245_442, nsec: 123_456_789 }
 const caller: Caller = { uid: 0, gid: 0, gids: [0], now, check: true }
-const volume: Volume = {
-  readOnly: false,
-  acl: false,
-  dirStats: true,
-  skipDirMtimeNs: 0,
-  limits: { hasDirQuotas: false, userGroup: true, isQuotaDir: () => false, refuses: () => undefined },
-}
+const volume = volumeWith({ limits: { ...NO_QUOTAS, userGroup: true } })
 const forReal = { trash: NO_INO, isOpen: () => false, sid: 1 }
 const node = (type: number) => ({ type, mode: 0o755, umask: 0, rdev: 0, target: 'x' })
 

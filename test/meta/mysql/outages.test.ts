@@ -11,21 +11,15 @@ import { Driver } from '../../../src/meta/driver.ts'
 import type { MysqlEngine, MysqlOptions } from '../../../src/meta/engine/mysql/engine.ts'
 import { dentry, node } from '../../../src/meta/facts.ts'
 import type { Caller } from '../../../src/meta/model/caller.ts'
-import type { Volume } from '../../../src/meta/model/volume.ts'
 import { make } from '../../../src/meta/ops/make.ts'
 import { writeSlice } from '../../../src/meta/ops/write-slice.ts'
+import { volumeWith } from '../../conformance/engine/harness.ts'
 import { type Fate, TcpProxy } from '../../servers/proxy.ts'
 import { inoOf, mariadbSkip, read, TestServer, write } from './harness.ts'
 
 const now = { sec: 1_795_245_442, nsec: 123_456_789 }
 const caller: Caller = { uid: 0, gid: 0, gids: [0], now, check: true }
-const volume: Volume = {
-  readOnly: false,
-  acl: false,
-  dirStats: true,
-  skipDirMtimeNs: 0,
-  limits: { hasDirQuotas: false, userGroup: false, isQuotaDir: () => false, refuses: () => undefined },
-}
+const volume = volumeWith({})
 
 class TestClient {
   readonly engine: MysqlEngine

@@ -7,6 +7,7 @@ import type { Change, Effect, Fact, Operation, Read } from '../../../src/meta/fa
 import { type Attr, TYPE_FILE } from '../../../src/meta/model/attr.ts'
 import type { Caller } from '../../../src/meta/model/caller.ts'
 import type { Limits, Volume } from '../../../src/meta/model/volume.ts'
+import { NO_QUOTAS, volumeWith } from '../../conformance/engine/harness.ts'
 
 export type World = readonly (readonly [Read, Fact])[]
 export interface Decision<T> {
@@ -77,19 +78,7 @@ export const root: Caller = { uid: 0, gid: 0, gids: [0], now: NOW, check: true }
 export const owner: Caller = { uid: 500, gid: 600, gids: [600], now: NOW, check: true }
 export const stranger: Caller = { uid: 501, gid: 601, gids: [601], now: NOW, check: true }
 
-const unlimited: Limits = {
-  hasDirQuotas: false,
-  userGroup: false,
-  isQuotaDir: () => false,
-  refuses: () => undefined,
-}
-export const volumeOf = (set: Partial<Volume> = {}, limits: Partial<Limits> = {}): Volume => ({
-  readOnly: false,
-  acl: true,
-  dirStats: true,
-  skipDirMtimeNs: 0,
-  ...set,
-  limits: { ...unlimited, ...limits },
-})
+export const volumeOf = (set: Partial<Volume> = {}, limits: Partial<Limits> = {}): Volume =>
+  volumeWith({ acl: true, ...set, limits: { ...NO_QUOTAS, ...limits } })
 export const volume = volumeOf()
 export const readOnly = volumeOf({ readOnly: true })

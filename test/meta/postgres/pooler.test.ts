@@ -9,23 +9,17 @@ import { Driver } from '../../../src/meta/driver.ts'
 import type { PostgresEngine } from '../../../src/meta/engine/postgres/engine.ts'
 import { counter, dentry, node } from '../../../src/meta/facts.ts'
 import type { Caller } from '../../../src/meta/model/caller.ts'
-import type { Volume } from '../../../src/meta/model/volume.ts'
 import { make } from '../../../src/meta/ops/make.ts'
 import { rename } from '../../../src/meta/ops/rename.ts'
 import { unlink } from '../../../src/meta/ops/unlink.ts'
+import { volumeWith } from '../../conformance/engine/harness.ts'
 import { pgbouncerSkip, startPgbouncer } from '../../servers/pgbouncer.ts'
 import type { RunningProgram } from '../../servers/programs.ts'
 import { all, file, guard, inoOf, postgresSkip, read, TestServer, write } from './harness.ts'
 
 const now = { sec: 1_795_245_442, nsec: 123_456_789 }
 const caller: Caller = { uid: 0, gid: 0, gids: [0], now, check: true }
-const volume: Volume = {
-  readOnly: false,
-  acl: false,
-  dirStats: true,
-  skipDirMtimeNs: 100e6,
-  limits: { hasDirQuotas: false, userGroup: false, isQuotaDir: () => false, refuses: () => undefined },
-}
+const volume = volumeWith({ skipDirMtimeNs: 100e6 })
 const forReal = { trash: NO_INO, isOpen: () => false, sid: 1 }
 const regular = { type: 1, mode: 0o644, umask: 0, rdev: 0, target: '' }
 

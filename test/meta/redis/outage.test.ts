@@ -13,20 +13,14 @@ import { type Change, chunk, dentry, node, type Operation } from '../../../src/m
 import { make } from '../../../src/meta/ops/make.ts'
 import { unlink } from '../../../src/meta/ops/unlink.ts'
 import { writeSlice } from '../../../src/meta/ops/write-slice.ts'
-import { directory, file } from '../../conformance/engine/harness.ts'
+import { directory, file, volumeWith } from '../../conformance/engine/harness.ts'
 import { type Fate, TcpProxy } from '../../servers/proxy.ts'
 import { redisSkip } from '../../servers/redis.ts'
 import { guard, inoOf, Journal, read, World, write } from './harness.ts'
 
 const now = { sec: 1_795_245_442, nsec: 123_456_789 }
 const caller = { uid: 0, gid: 0, gids: [0], now, check: true }
-const volume = {
-  readOnly: false,
-  acl: false,
-  dirStats: false,
-  skipDirMtimeNs: 0,
-  limits: { hasDirQuotas: false, userGroup: false, isQuotaDir: () => false, refuses: () => undefined },
-}
+const volume = volumeWith({ dirStats: false })
 const forReal = { trash: NO_INO, isOpen: () => false, sid: 0 }
 const FIVE = inoOf(5)
 const rootNode: Change = { kind: 'putNode', ino: ROOT_INO, attr: directory({ mode: 0o777 }) }
