@@ -173,7 +173,11 @@ describe('opening a PostgreSQL database', { skip: postgresSkip }, () => {
   it('says EROFS where the server itself only reads', async () => {
     const { database } = await test.volume()
     test.server.sql(`ALTER DATABASE ${database} SET default_transaction_read_only = on`)
-    const engine = await test.open(database)
+    const warnings: string[] = []
+    const engine = await test.open(database, { log: message => warnings.push(message) })
+    assert.match(warnings.join(), /the server only reads/)
+    await test.open(database, { readOnly: true, log: message => warnings.push(message) })
+    assert.equal(warnings.length, 1)
     await assert.rejects(
       write(engine, { kind: 'putFormat', json: '{}' }),
       (error: unknown) => error instanceof Fault && error.errno === EROFS,

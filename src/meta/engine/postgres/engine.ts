@@ -18,6 +18,7 @@ import { needsSums, SUMMED_READS, type UsageSums } from '../sql/usage-sums.ts'
 import { UsageWriter } from '../sql/usage-writer.ts'
 import type { Tally } from '../tally.ts'
 import { committerOf, type PgCommitter } from './commit.ts'
+import type { Server } from './connection.ts'
 import { faultOf, isMadeMeanwhile, isNoTable, reasonOf } from './errors.ts'
 import { Gatherer } from './gather.ts'
 import { openPool, type PgPool } from './pool.ts'
@@ -68,7 +69,7 @@ export class PostgresEngine implements Engine {
     try {
       pool = await openPool(url, { patienceMs, random, log })
       requireVersion(pool.first.server.version)
-      warnOfServer(pool, log)
+      if (!readOnly) warnOfServer(pool.first.server, log)
       const tables = new Tables(url)
       const [answer] = await pool.run([schemaQuestion(tables)], 'repeat')
       const stored = storedOf(answer!)
@@ -230,8 +231,11 @@ export function requireVersion(version: number): void {
   throw new Error(`the server is PostgreSQL ${spelled}; 13 or newer is needed`)
 }
 
-function warnOfServer(pool: PgPool, log: (message: string) => void): void {
-  if (pool.first.server.synchronousCommit === 'off') {
+function warnOfServer(server: Server, log: (message: string) => void): void {
+  if (server.isReadOnly) {
+    log('the server only reads (a standby, or default_transaction_read_only): nothing can be changed')
+  }
+  if (server.synchronousCommit === 'off') {
     log('synchronous_commit is off on the server: what fsync has promised may be lost when the server loses power')
   }
 }
