@@ -70,6 +70,8 @@ export class BlockObjects {
   readonly #labels: Readonly<Record<Method, string>>
   /** downloads of whole objects that took longer than their time-out and go on, by key */
   readonly #givenUp = new Map<string, Promise<Buffer>>()
+  /** attempts to put that were given up and go on, by key */
+  readonly #unended = new Map<string, Promise<unknown>>()
   #uploading = 0
 
   constructor(options: BlockObjectsOptions) {
@@ -135,8 +137,16 @@ export class BlockObjects {
       stored = true
     } finally {
       if (attempts === undefined || attempts.running.size === 0) hooks.release(stored)
-      else void Promise.allSettled(attempts.running).then(() => hooks.release(stored))
+      else void this.#awaitEnd(this.key(block), attempts).then(() => hooks.release(stored))
     }
+  }
+
+  /** Resolves when no attempt can change the object any more. */
+  async #awaitEnd(key: string, attempts: PutAttempts): Promise<void> {
+    const ended = Promise.allSettled(attempts.running)
+    this.#unended.set(key, ended)
+    await ended
+    if (this.#unended.get(key) === ended) this.#unended.delete(key)
   }
 
   /** Is the block stored? */
@@ -156,6 +166,8 @@ export class BlockObjects {
     const retries = Math.min(AWAY_RETRIES, ioRetries)
     if (blocks.length === 0 || store.sync === undefined) return
     const keys = blocks.map(block => this.key(block))
+    // One of them may yet put an unsynced copy in the place of what is synced now.
+    await Promise.all(keys.map(key => this.#unended.get(key)))
     for (let attempt = 0; ; attempt++) {
       if (attempt > 0) await pause(attempt * attempt * 1000)
       try {

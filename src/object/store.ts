@@ -64,6 +64,6 @@ export interface ObjectStore {
   /** Makes the bucket or base directory where there is none. */
   create(): Promise<void>
   /** Returns when these objects (put before) survive a power cut. Absent: they do as soon as `put` returns. */
-  sync?(keys: readonly string[]): Promise<void>
+  sync?: ((keys: readonly string[]) => Promise<void>) | undefined
   close(): Promise<void>
 }

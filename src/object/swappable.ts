@@ -52,9 +52,10 @@ export class SwappableStore implements ObjectStore {
   create(): Promise<void> {
     return this.#with(store => store.create())
   }
-  /** Does nothing where the store has nothing to sync. */
-  sync(keys: readonly string[]): Promise<void> {
-    return this.#with(async store => store.sync?.(keys))
+  /** Absent while the store that is used now has nothing to sync. */
+  get sync(): ObjectStore['sync'] {
+    if (this.#used.store.sync === undefined) return undefined
+    return keys => this.#with(async store => store.sync?.(keys))
   }
   close(): Promise<void> {
     return this.#used.store.close()

@@ -269,6 +269,22 @@ describe('an upload that takes longer than its time-out', () => {
     await chunks.close()
   })
 
+  it('is synced only when no attempt can put an unsynced copy in its place any more', async () => {
+    const { chunks, store } = await openTrial({ putTimeoutMs: 50, ioRetries: 3, pause: () => sleep(5) })
+    const events: string[] = []
+    let asked = 0
+    store.mischief = method => {
+      if (method !== 'put' || asked++ > 0) return undefined
+      return sleep(300).then(() => void events.push('first attempt'))
+    }
+    Object.assign(store, { sync: async () => void events.push('sync') })
+    const slice = await writeSlice(chunks, 5, pattern(10))
+    assert.deepEqual(events, [])
+    await chunks.sync([slice])
+    assert.deepEqual(events, ['first attempt', 'sync'])
+    await chunks.close()
+  })
+
   it('fails when all attempts do, whenever', async () => {
     const { chunks, store } = await openTrial({ putTimeoutMs: 30, ioRetries: 2, pause: () => sleep(5) })
     store.mischief = method => (method === 'put' ? sleep(60).then(fail) : undefined)
