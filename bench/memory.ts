@@ -100,6 +100,7 @@ function loads(bucket: (() => readonly string[]) | null): Load[] {
       more: CACHE_MIB,
       work: writeAndRead,
     },
+    { name: 'big file, lz4', format: ['--compress', 'lz4'], mount: ['--cache-size', '0'], work: writeText },
     {
       name: 'big file, zstd, aes256gcm-rsa',
       format: ['--compress', 'zstd', '--encrypt-rsa-key', pem],

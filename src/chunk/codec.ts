@@ -4,6 +4,7 @@
 
 import { promisify } from 'node:util'
 import { constants, zstdCompress, zstdDecompress } from 'node:zlib'
+import { DroppedMemory } from '../base/dropped-memory.ts'
 import { Fault } from '../base/fault.ts'
 import type { Maybe } from '../base/maybe.ts'
 
@@ -23,6 +24,13 @@ export async function openCodec(compression: Compression): Promise<Codec> {
   return compression === 'zstd' ? zstd : none
 }
 
+/** Encoded bytes are dropped soon after they were made; they must not wait long for the collector. */
+const encoded = new DroppedMemory({ neededBytes: () => 0, mostBytes: 64 << 20 })
+const passing = (bytes: Buffer): Buffer => {
+  encoded.made(bytes)
+  return bytes
+}
+
 const none: Codec = {
   plain: true,
   compress: block => block,
@@ -38,11 +46,12 @@ async function openLz4(): Promise<Codec> {
   return {
     plain: false,
     async compress(block) {
-      return (await compress(block)).subarray(LZ4_HEAD)
+      return passing(await compress(block)).subarray(LZ4_HEAD)
     },
     async decompress(body, length) {
       checkBody(body, length + Math.floor(length / 255) + 16)
-      const input = Buffer.allocUnsafeSlow(LZ4_HEAD + body.length)
+      passing(body)
+      const input = passing(Buffer.allocUnsafeSlow(LZ4_HEAD + body.length))
       input.writeUInt32LE(length, 0)
       body.copy(input, LZ4_HEAD)
       return checkLength(await decoded(uncompress(input)), length)
@@ -58,8 +67,8 @@ const MIN_CHUNK_BYTES = 64
 
 const zstd: Codec = {
   plain: false,
-  compress(block) {
-    return compressZstd(block, {
+  async compress(block) {
+    const body = await compressZstd(block, {
       // one chunk that holds everything: one hop to the thread pool
       chunkSize: zstdBound(block.length) + MIN_CHUNK_BYTES,
       // the frame names the plain size, which JuiceFS needs to size its buffer
@@ -70,9 +79,10 @@ const zstd: Codec = {
         [constants.ZSTD_c_checksumFlag]: 0,
       },
     })
+    return passing(body)
   },
   async decompress(body, length) {
-    checkBody(body, zstdBound(length))
+    checkBody(passing(body), zstdBound(length))
     const plain = decompressZstd(body, { chunkSize: length + MIN_CHUNK_BYTES, maxOutputLength: length })
     return checkLength(await decoded(plain), length)
   },
