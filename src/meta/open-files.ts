@@ -128,6 +128,11 @@ export class OpenFiles {
     return false
   }
 
+  /** Did it lose its last name while it was open here, and goes on? */
+  isNameless(ino: Ino): boolean {
+    return this.#open.get(ino)?.removed === true
+  }
+
   /** The node has no name any more. False if it is not open here: then nobody will close it. */
   removed(ino: Ino): boolean {
     const file = this.#open.get(ino)

@@ -5,7 +5,7 @@
 
 import { EACCES, EBADF, EFBIG, EINVAL, ENOENT, type Errno, isErrno } from '../base/errno.ts'
 import { causeText } from '../base/fault.ts'
-import type { Ino } from '../base/ino.ts'
+import { type Ino, livesInTrash } from '../base/ino.ts'
 import { chain, isPromise, type Maybe } from '../base/maybe.ts'
 import type { Attr } from '../meta/model/attr.ts'
 import type { Caller } from '../meta/model/caller.ts'
@@ -65,11 +65,15 @@ export class FileIo {
   // ── open and close ──────────────────────────────────────────────────────────────────────────────────────────────
 
   open(ctx: Context, ino: Ino, flags: number): Maybe<Opened | Errno> {
-    const { meta, callers, changes } = this.#core
+    const { meta, callers, changes, files, told } = this.#core
     const caller = callers.of(ctx)
     const moment = changes.now
+    const isHeld = files.get(ino) !== undefined
     return chain(meta.open(caller, ino, flags), opened => {
       if (isErrno(opened)) return opened
+      // Another client has removed the name by which it is opened: the trash is no place to open it from unknowingly.
+      if (!isHeld && livesInTrash(opened.attr.parent) && told.isElsewhere(ino, opened.attr))
+        return chain(meta.close(ino), () => ENOENT)
       const handle = this.opened(ino, opened.attr, moment, flags)
       const cut = (flags & O_TRUNC) !== 0 ? this.resize(ino, () => meta.truncate(caller, ino, 0, true)) : undefined
       return chain(cut, attr => {
@@ -105,24 +109,21 @@ export class FileIo {
   }
 
   /** A lock on the file was got: what earlier holders wrote, on whatever client, is seen from now on through handles that are open
-   *  already. Asked for after the lock was committed: what was read to get it may be older than the last holder's writes. */
+   *  already. Asked for after the lock was committed: what was read to get it may be older than the last holder's writes. The kernel
+   *  forgets its attributes whatever it was told: of two answers on their way it may have dropped the newer one. */
   locked(file: OpenFile): Maybe<undefined> {
     return chain(this.#core.refresh(file, true), attr =>
-      isErrno(attr) ? undefined : chain(this.#forgetAttributes(file), () => undefined),
+      isErrno(attr) ? undefined : chain(this.#core.invalidator.inode(file.ino, -1, 0), () => undefined),
     )
   }
 
   /** What the kernel may keep of the file. Where it may not, it must not go on believing older attributes either. */
   #pageCache(file: OpenFile, unchanged: boolean): Maybe<number> {
-    const openFlags = this.#core.config.directIo ? FOPEN_DIRECT_IO : unchanged ? FOPEN_KEEP_CACHE : 0
-    return chain(this.#forgetAttributes(file), () => openFlags)
-  }
-
-  /** Makes the kernel forget the attributes that it was told, if they are others now. */
-  #forgetAttributes(file: OpenFile): Maybe<void> {
-    const { told, invalidator } = this.#core
+    const { config, told, invalidator } = this.#core
     const shown = file.writer?.shown(file.attr) ?? file.attr
-    return told.differs(file.ino, shown) ? invalidator.inode(file.ino, -1, 0) : undefined
+    const mustForget = told.differs(file.ino, shown)
+    const openFlags = config.directIo ? FOPEN_DIRECT_IO : unchanged ? FOPEN_KEEP_CACHE : 0
+    return chain(mustForget ? invalidator.inode(file.ino, -1, 0) : undefined, () => openFlags)
   }
 
   /** The handle, or one for an id from before a restart: read-only, opened now. */

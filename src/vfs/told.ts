@@ -19,6 +19,12 @@ export class ToldAttrs {
     this.#young = new Map()
   }
 
+  /** Was the kernel told of it in another directory? */
+  isElsewhere(ino: Ino, { parent }: Attr): boolean {
+    const told = this.#young.get(ino) ?? this.#old.get(ino)
+    return told !== undefined && told.parent !== parent
+  }
+
   /** May the kernel believe something else than `attr`? */
   differs(ino: Ino, attr: Attr): boolean {
     const told = this.#young.get(ino) ?? this.#old.get(ino)

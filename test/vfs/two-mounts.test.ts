@@ -4,8 +4,8 @@
 
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { isErrno } from '../../src/base/errno.ts'
-import { type Ino, ROOT_INO } from '../../src/base/ino.ts'
+import { ENOENT, isErrno } from '../../src/base/errno.ts'
+import { type Ino, ROOT_INO, TRASH_INO } from '../../src/base/ino.ts'
 import { checkVolume } from '../../src/meta/check.ts'
 import { SlowEngine } from '../meta/client/slow-engine.ts'
 import { Random } from '../simulation/random.ts'
@@ -13,6 +13,7 @@ import {
   close,
   create,
   lengthOf,
+  listAll,
   O_RDONLY,
   O_RDWR,
   OWNER,
@@ -116,6 +117,42 @@ describe('what another mount wrote', () => {
     const { openFlags, fh } = await ok(a.vfs.open(ROOT, f.ino, O_RDONLY))
     assert.equal(openFlags & FOPEN_KEEP_CACHE, FOPEN_KEEP_CACHE)
     await Promise.all([close(a, { ino: f.ino, fh }), close(a, held)])
+    await Promise.all([a.close(), b.close()])
+  })
+})
+
+describe('a file that another mount has removed', () => {
+  it('is not opened by the name that it had, while the other has it open', async () => {
+    const [a, b] = await twoMounts()
+    const f = await create(a, 'f')
+    await ok(b.vfs.lookup(ROOT, ROOT_INO, 'f'))
+    await ok(a.vfs.unlink(ROOT, ROOT_INO, 'f'))
+    for (const flags of [O_RDONLY, O_RDWR]) assert.equal(await b.vfs.open(ROOT, f.ino, flags), ENOENT)
+    await close(a, await open(a, f.ino)) // by /proc/self/fd
+    await close(a, f)
+    assert.deepEqual([a.vfs.openFileCount, b.vfs.openFileCount], [0, 0])
+    assert.deepEqual(await checkVolume(a.engine), [])
+    await Promise.all([a.close(), b.close()])
+  })
+
+  it('is opened from the trash by who looks for it there, and by nobody else', async () => {
+    const over = (inner: ConstructorParameters<typeof SlowEngine>[0]) => new SlowEngine(inner)
+    const a = await openVolume({ over, trashDays: 1 })
+    const b = await openVolume({ over, engine: a.engine, store: a.store })
+    const [f, g] = [await create(a, 'f'), await create(a, 'g')]
+    await close(a, f)
+    await close(a, g)
+    for (const name of ['f', 'g']) await ok(b.vfs.lookup(ROOT, ROOT_INO, name))
+    const held = await open(b, g.ino, O_RDONLY)
+    for (const name of ['f', 'g']) await ok(a.vfs.unlink(ROOT, ROOT_INO, name))
+    assert.equal(await b.vfs.open(ROOT, f.ino, O_RDONLY), ENOENT)
+    await close(b, await open(b, g.ino, O_RDONLY)) // by /proc/self/fd
+    const hour = (await listAll(b, TRASH_INO)).at(-1)
+    const trash = await ok(b.vfs.lookup(ROOT, TRASH_INO, hour!))
+    const found = await ok(b.vfs.lookup(ROOT, trash.ino, `1-${f.ino}-f`))
+    await close(b, await open(b, found.ino, O_RDONLY))
+    await close(b, held)
+    assert.equal(b.vfs.openFileCount, 0)
     await Promise.all([a.close(), b.close()])
   })
 })

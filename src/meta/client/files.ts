@@ -2,7 +2,7 @@
 
 import type { Name } from '../../base/bytes.ts'
 import type { Time } from '../../base/clock.ts'
-import { EPERM, type Errno, isErrno } from '../../base/errno.ts'
+import { ENOENT, EPERM, type Errno, isErrno } from '../../base/errno.ts'
 import { type Ino, isSpecial, isTrash, NO_INO } from '../../base/ino.ts'
 import { chain, isPromise, type Maybe } from '../../base/maybe.ts'
 import { IdRange } from '../id-range.ts'
@@ -153,7 +153,16 @@ export class Files extends Names {
     }
     if (this.known !== undefined && (flags & O_ACCMODE) !== O_WRONLY) return this.#openToRead(caller, ino, flags)
     const found = this.#counting(ino, () => this.driver.run('look', () => openNode(this.volume, caller, ino, flags)))
-    return chain(found, attr => (isErrno(attr) ? chain(this.close(ino), () => attr) : this.#opened(ino, attr)))
+    return chain(found, attr => {
+      const refused = isErrno(attr) ? attr : this.#gone(ino, attr)
+      return refused === undefined ? this.#opened(ino, attr as Attr) : chain(this.close(ino), () => refused)
+    })
+  }
+
+  /** A node without names that another client still has open is not to be opened here: whoever asks has found it by a name that the
+   *  kernel should have forgotten. */
+  #gone(ino: Ino, attr: Attr): Errno | undefined {
+    return attr.nlink === 0 && !this.openFiles.isNameless(ino) ? ENOENT : undefined
   }
 
   /** Brings the list of the first chunk along, unless it is there and still true: most files have no other. */
@@ -164,7 +173,8 @@ export class Files extends Names {
       return this.driver.run('look', () => openToRead(this.volume, caller, ino, flags))
     })
     return chain(found, result => {
-      if (isErrno(result)) return chain(this.close(ino), () => result)
+      const refused = isErrno(result) ? result : this.#gone(ino, result.attr)
+      if (refused !== undefined || isErrno(result)) return chain(this.close(ino), () => refused ?? ENOENT)
       const isCurrent = this.openFiles.drops(ino) === drops
       const opened = this.#opened(ino, result.attr)
       if (isCurrent) this.#keepChunk(ino, 0, result.records, this.openFiles.drops(ino))
