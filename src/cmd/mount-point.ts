@@ -3,7 +3,6 @@
 import { accessSync, constants } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf } from '../base/call.ts'
 import type { Log } from '../base/log.ts'
 import { FUSE_TYPE } from '../fuse/constants.ts'
@@ -11,9 +10,7 @@ import { unmountFuse } from '../fuse/unmount.ts'
 import { CommandError, messageOf } from './exit.ts'
 import { mountAt } from './mount-table.ts'
 import { canonicalPath, makeDirectory } from './paths.ts'
-
-/** a mount whose server hangs does not answer stat(2); a descriptor handed down is no path */
-const ANSWER_MS = 3000
+import { askMount } from './running-mount.ts'
 
 /** The path as the mount table will spell it. CommandError with the reason why not. */
 export async function prepareMountPoint(
@@ -77,11 +74,11 @@ function makeParents(path: string): string {
   }
 }
 
-/** What stat(2) says of a mounted directory: undefined when all is well, `timeout` when nobody answers. */
+/** What whoever serves a mounted directory says: undefined when all is well, `timeout` when nobody answers. Asked for the file system,
+ *  which no kernel answers out of its memory, as it does for attributes. */
 async function trouble(path: string): Promise<string | undefined> {
-  const asked = stat(path).then(
-    () => undefined,
-    error => codeOf(error) ?? 'EIO',
-  )
-  return Promise.race([asked, sleep(ANSWER_MS, 'timeout', { ref: false })])
+  const { problem, isTimeout } = await askMount('stat', ['-f', '-c', '%i', '--', path])
+  if (isTimeout) return 'timeout'
+  if (problem === null) return undefined
+  return /not connected/.test(problem) ? 'ENOTCONN' : /connection abort/.test(problem) ? 'ECONNABORTED' : 'EIO'
 }

@@ -1,7 +1,8 @@
-/** A mount seen from outside: its `.config` and `.stats`, read with a time limit, since whoever serves it may hang. */
+/** A mount seen from outside: its `.config` and `.stats`, read with a time limit, since whoever serves it may hang. A process of its
+ *  own reads: it can be killed, where a thread of ours that waits for a mount would keep us from ending. */
 
+import { execFile } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -16,13 +17,30 @@ export interface MountConfig {
 /** Null where there is no such file, or no answer in time. */
 export async function readInternal(mountPoint: string, name: 'config' | 'stats'): Promise<string | null> {
   for (const prefix of ['.', '.jfs.']) {
-    const text = await Promise.race([
-      readFile(join(mountPoint, `${prefix}${name}`), 'utf8').catch(() => null),
-      sleep(ANSWER_MS, null, { ref: false }),
-    ])
-    if (text !== null) return text
+    const read = await askMount('cat', ['--', join(mountPoint, `${prefix}${name}`)])
+    if (read.isTimeout) return null
+    if (read.problem === null) return read.text
   }
   return null
+}
+
+export interface MountAnswer {
+  /** what the program printed */
+  readonly text: string
+  /** what it said on standard error; null when it ended well */
+  readonly problem: string | null
+  readonly isTimeout: boolean
+}
+
+/** Has a small program look at a mount, for three seconds at most. */
+export function askMount(program: string, args: readonly string[]): Promise<MountAnswer> {
+  const env = { PATH: `${process.env.PATH ?? ''}:/usr/bin:/bin`, LC_ALL: 'C' }
+  return new Promise(settle => {
+    const limits = { timeout: ANSWER_MS, killSignal: 'SIGKILL', maxBuffer: 16 << 20 } as const
+    execFile(program, args, { encoding: 'utf8', cwd: '/', env, ...limits }, (error, text, stderr) =>
+      settle({ text, problem: error ? stderr || error.message : null, isTimeout: error?.killed === true }),
+    )
+  })
 }
 
 export async function readConfig(mountPoint: string): Promise<MountConfig | null> {

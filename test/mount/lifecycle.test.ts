@@ -263,6 +263,24 @@ describe('a mount', { skip: mountSkip }, () => {
     )
   })
 
+  it('that hangs is refused as a mount point, and taken away by force, in seconds', async () => {
+    volume.mount()
+    const pid = volume.pid()
+    process.kill(pid, 'SIGSTOP')
+    try {
+      const again = await run(launcher, ['mount', volume.metaUrl, volume.mountPoint], { timeoutMs: 20_000 })
+      assert.match(again.stderr, /does not answer: umount -l it first/)
+      assert.equal(again.status, 1)
+      const forced = await run(launcher, ['umount', '-f', volume.mountPoint], { timeoutMs: 20_000 })
+      assert.equal(forced.status, 0, forced.stderr)
+      assert.equal(inTable(), undefined)
+    } finally {
+      spawnSync('umount', ['-l', volume.mountPoint])
+      process.kill(pid, 'SIGCONT')
+    }
+    await until(() => !isAlive(pid))
+  })
+
   it('is taken away by umount also when its process was killed', async () => {
     volume.mount()
     const pid = volume.pid()
