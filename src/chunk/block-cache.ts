@@ -9,7 +9,7 @@ import type { BlockKey } from './keys.ts'
 
 const TICK_MS = 1000
 /** of blocks that are not here any more, or never were */
-const MOST_DROPPED_BYTES = 96 << 20
+const MOST_DROPPED_BYTES = 64 << 20
 
 interface Entry {
   readonly block: Buffer

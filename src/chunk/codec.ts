@@ -1,6 +1,6 @@
 /** Blocks on their way into objects and back (spec data-objects section 2.1). The plain length comes from the object's name.
  *
- *  Compression runs on libuv's thread pool. Every block of a compressed volume goes through the codec, there is no escape. */
+ *  Compression runs on libuv's thread pool (zstd) or threads of its own (lz4). Every block of a compressed volume goes through the codec, there is no escape. */
 
 import { promisify } from 'node:util'
 import { constants, zstdCompress, zstdDecompress } from 'node:zlib'
@@ -42,11 +42,12 @@ const LZ4_HEAD = 4
 
 async function openLz4(): Promise<Codec> {
   // imported on demand: most volumes are not compressed, and start-up time is promised
-  const { compress, uncompress } = await import('lz4-napi')
+  const { Lz4Threads } = await import('./lz4-threads.ts')
+  const threads = new Lz4Threads()
   return {
     plain: false,
     async compress(block) {
-      return passing(await compress(block)).subarray(LZ4_HEAD)
+      return passing(await threads.run('compress', block)).subarray(LZ4_HEAD)
     },
     async decompress(body, length) {
       checkBody(body, length + Math.floor(length / 255) + 16)
@@ -54,7 +55,7 @@ async function openLz4(): Promise<Codec> {
       const input = passing(Buffer.allocUnsafeSlow(LZ4_HEAD + body.length))
       input.writeUInt32LE(length, 0)
       body.copy(input, LZ4_HEAD)
-      return checkLength(await decoded(uncompress(input)), length)
+      return checkLength(await decoded(threads.run('uncompress', input)), length)
     },
   }
 }

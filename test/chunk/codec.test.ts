@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { collectGarbage } from '../../src/base/idle-memory.ts'
 import { type Compression, openCodec } from '../../src/chunk/codec.ts'
 
 const HELLO = Buffer.from('hello hello hello hello hello hello hello\n')
@@ -17,6 +19,24 @@ describe('block codec', () => {
     const zstd = await openCodec('zstd')
     assert.ok((await zstd.decompress(ZSTD, HELLO.length)).equals(HELLO))
     assert.equal((await zstd.compress(HELLO)).toString('hex'), ZSTD.toString('hex'))
+  })
+
+  it('lz4 keeps nothing of what it has given', async () => {
+    const lz4 = await openCodec('lz4')
+    const block = Buffer.alloc(4 << 20, randomBytes(1000))
+    const body = Buffer.from(await lz4.compress(block))
+    const work = async (count: number): Promise<void> => {
+      for (let i = 0; i < count; i++) {
+        await lz4.decompress(body, block.length)
+        if (i % 8 === 7) collectGarbage()
+      }
+      await sleep(50)
+    }
+    await work(24)
+    const before = process.memoryUsage.rss()
+    await work(64)
+    const moreMiB = (process.memoryUsage.rss() - before) / 2 ** 20
+    assert.ok(moreMiB < 128, `${moreMiB} MiB more are in use after 256 MiB`)
   })
 
   it('lz4 objects are raw blocks: no magic, no length', async () => {
