@@ -2,7 +2,7 @@
  *
  *      put ─► staged on disk ─► acknowledged ─┬─ a worker is free: uploaded from memory ─┐
  *        │                                    └─ queue: delay, hours, order ─► from disk ┴─► stored ─► staging file removed
- *        └ no room, too many at once, too big, an error: straight to the store
+ *        └ no room, too many at once, too big, an upload a day late, an error: straight to the store
  *
  *  What was promised survives. A block whose fsync was answered is durable in the staging directory; its file is removed only when
  *  its object is durable too. Whatever a crash interrupts is found in the staging directory by the next client that uses it. */
@@ -59,6 +59,8 @@ const LONGEST_WAIT_MS = 60_000
 const SHORTEST_WAIT_MS = 10
 /** Of the blocks of a directory without room, so many at a time are uploaded at once. */
 const URGENT = 100
+/** Past its delay a block may wait so long for a store that is away, or for the hours; then no more are staged. */
+const DEADLINE_MS = 24 * 3_600_000
 /** at the end, for uploads that are under way */
 const CLOSE_PATIENCE_MS = 10_000
 
@@ -77,10 +79,13 @@ export class WriteBack implements BlockSink {
   #timer: NodeJS.Timeout | undefined
   /** failures that the log was told of */
   #told = { minute: 0, count: 0 }
+  #overdue = { isSo: false, lookedMs: 0 }
+  readonly #startedMs: number
   #closed = false
 
   constructor(options: WritebackOptions & WriteBackParts) {
     this.#o = options
+    this.#startedMs = this.#nowMs
     const { caches, metrics } = options
     this.#counters = new StageCounters(metrics, () => ({ ...this.#waiting, writing: this.#writing }))
     caches.stagedIn = block => this.#staged.get(blockKey(block.id, block.index))?.cache
@@ -114,7 +119,10 @@ export class WriteBack implements BlockSink {
   async put(block: Block, bytes: Buffer, hooks: PutHooks): Promise<void> {
     const { objects, putTimeoutMs, uploadDelayMs, log } = this.#o
     const cache = this.#placeFor(block)
-    if (cache === null) return objects.put(block, bytes, hooks)
+    if (cache === null) {
+      this.#work()
+      return objects.put(block, bytes, hooks)
+    }
     this.#writing++
     const staging = cache.stage(block, bytes).finally(() => {
       this.#writing--
@@ -336,10 +344,31 @@ export class WriteBack implements BlockSink {
   /** The directory to stage the block in; null: none. */
   #placeFor(block: Block): DiskCache | null {
     const { isOn, thresholdBytes, maxStageWrites, caches } = this.#o
-    if (!isOn || this.#closed || this.#writing >= maxStageWrites) return null
+    if (!isOn || this.#closed || this.#writing >= maxStageWrites || this.#isOverdue()) return null
     if (thresholdBytes > 0 && block.length >= thresholdBytes) return null
     const cache = caches.ownerOf(block)
     return cache?.canStage(block.length) ? cache : null
+  }
+
+  /** Has some block waited longer than a day past its delay? Looked at once a minute. Writers shall learn of a store that is away
+   *  before the only copies of all their work pile up on one disk. */
+  #isOverdue(): boolean {
+    const nowMs = this.#nowMs
+    if (Math.abs(nowMs - this.#overdue.lookedMs) < RETRY_MS) return this.#overdue.isSo
+    const latestMs = nowMs - this.#o.uploadDelayMs - DEADLINE_MS
+    if (this.#startedMs > latestMs) return false // what an earlier run has left has its chance first
+    const late = this.#staged.values().find(staged => staged.addedMs < latestMs && !this.#damaged.has(staged))
+    const isSo = late !== undefined
+    if (isSo && !this.#overdue.isSo) {
+      const since = new Date(late.addedMs).toISOString()
+      this.#o.log.error(
+        `staging blocks wait for their upload since ${since}: new blocks go straight to the object storage until those are there`,
+      )
+    }
+    if (!isSo && this.#overdue.isSo)
+      this.#o.log.info('no staging block is overdue any more: new blocks are staged again')
+    this.#overdue = { isSo, lookedMs: nowMs }
+    return isSo
   }
 
   #add(block: Block, cache: DiskCache): Staged {

@@ -453,6 +453,30 @@ describe('uploads of staged blocks', () => {
     await trial.chunks.close()
   })
 
+  it('are waited for a day past their delay: then new blocks go straight to the store, until the late ones are there', async () => {
+    const store = new FaultyStore()
+    store.mischief = (method, key) => (method === 'put' && key.includes('/1_0_') ? broken() : undefined)
+    const trial = await open({ name: 'overdue', writeback: { uploadDelayMs: HOUR_MS }, store })
+    const late = await writeSlice(trial.chunks, 1, pattern(10))
+    trial.clock.aheadMs = 24.9 * HOUR_MS
+    await writeSlice(trial.chunks, 2, pattern(10))
+    assert.equal(trial.stat('staging_write_bytes'), 20, 'still staged')
+    trial.clock.aheadMs = 25.1 * HOUR_MS
+    await writeSlice(trial.chunks, 3, pattern(10))
+    assert.equal(trial.stat('staging_write_bytes'), 20, 'not staged')
+    assert.ok((await trial.store.keys()).includes('chunks/0/0/3_0_10'), 'stored before it was acknowledged')
+    assert.ok(warned(trial, /ERROR.*staging blocks wait for their upload since \d{4}-.*straight to the object storage/))
+    assert.ok((await readAll(trial.chunks, late)).equals(pattern(10)))
+    store.mischief = () => undefined
+    trial.clock.aheadMs = 25.2 * HOUR_MS
+    await writeSlice(trial.chunks, 4, pattern(10))
+    await eventually(async () => (await trial.store.keys()).includes('chunks/0/0/1_0_10'), 'the late one is uploaded')
+    trial.clock.aheadMs = 25.3 * HOUR_MS
+    await writeSlice(trial.chunks, 5, pattern(10))
+    assert.equal(trial.stat('staging_write_bytes'), 30, 'staged again')
+    await trial.chunks.close()
+  })
+
   it('happen in the hours that are given for them', async () => {
     const hour = new Date().getHours()
     const next = { from: (hour + 1) % 24, to: (hour + 2) % 24 }
