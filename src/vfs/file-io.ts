@@ -110,11 +110,18 @@ export class FileIo {
 
   /** A lock on the file was got: what earlier holders wrote, on whatever client, is seen from now on through handles that are open
    *  already. Asked for after the lock was committed: what was read to get it may be older than the last holder's writes. The kernel
-   *  forgets its attributes whatever it was told: of two answers on their way it may have dropped the newer one. */
+   *  must drop its pages itself: it may ignore attributes, and with them a new mtime, where two answers cross. */
   locked(file: OpenFile): Maybe<undefined> {
-    return chain(this.#core.refresh(file, true), attr =>
-      isErrno(attr) ? undefined : chain(this.#core.invalidator.inode(file.ino, -1, 0), () => undefined),
-    )
+    return chain(this.#core.refresh(file, true), attr => {
+      if (isErrno(attr)) return undefined
+      const { mtime } = attr
+      const known = file.lockedMtime
+      if (known !== null && known.sec === mtime.sec && known.nsec === mtime.nsec) return undefined
+      return chain(this.#core.invalidator.inode(file.ino, 0, 0), () => {
+        file.lockedMtime = mtime
+        return undefined
+      })
+    })
   }
 
   /** What the kernel may keep of the file. Where it may not, it must not go on believing older attributes either. */

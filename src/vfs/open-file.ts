@@ -1,5 +1,6 @@
 /** What this process knows of an inode while somebody here has it open: shared by all its handles. */
 
+import type { Time } from '../base/clock.ts'
 import type { Ino } from '../base/ino.ts'
 import { isPromise, type Maybe } from '../base/maybe.ts'
 import type { Attr } from '../meta/model/attr.ts'
@@ -13,6 +14,8 @@ export class OpenFile {
   writer: FileWriter | null = null
   /** second in which the access time was last offered to the metadata */
   touchedSec = 0
+  /** mtime when the kernel last dropped its pages for a lock */
+  lockedMtime: Time | null = null
   /** handles, and operations that need the entry for a while */
   users = 0
   /** settles when the exclusive operation that runs is over */
