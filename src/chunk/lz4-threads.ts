@@ -11,7 +11,8 @@ const MAX_THREADS = 4
 const IDLE_MS = 10_000
 
 interface Job {
-  readonly request: Lz4Request
+  readonly kind: Lz4Request['kind']
+  readonly input: Buffer
   readonly resolve: (output: Buffer) => void
   readonly reject: (error: unknown) => void
 }
@@ -31,13 +32,12 @@ export class Lz4Threads {
     return this.#threads.length
   }
 
-  /** `input` is borrowed only until this returns. */
+  /** `input` is borrowed until the answer is there: it is copied only when a thread is free, since many may wait. */
   run(kind: Lz4Request['kind'], input: Buffer): Promise<Buffer> {
-    const own = new Uint8Array(input).buffer
     clearTimeout(this.#idleTimer)
     this.#idleTimer = undefined
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ request: { kind, input: own }, resolve, reject })
+      this.#waiting.push({ kind, input, resolve, reject })
       this.#dispatch()
     })
   }
@@ -49,7 +49,8 @@ export class Lz4Threads {
       const job = this.#waiting.shift()!
       thread.job = job
       thread.worker.ref()
-      thread.worker.postMessage(job.request, [job.request.input])
+      const request: Lz4Request = { kind: job.kind, input: new Uint8Array(job.input).buffer }
+      thread.worker.postMessage(request, [request.input as ArrayBuffer])
     }
     if (this.#threads.every(({ job }) => job === null)) this.#startIdleTimer()
   }
