@@ -38,8 +38,11 @@ for layer in $wanted; do
     *) concurrency=--test-concurrency=2 ;;
   esac
   echo "== $layer"
+  # A test that fails may leave its process waiting for ever. The long form of the judges takes hours.
+  within="timeout --foreground -k 30 30m"
+  [ "${JUDGES:-}" = full ] && within=
   # shellcheck disable=SC2086
-  "$node" --test $concurrency --test-reporter=spec --test-reporter-destination=stdout \
+  $within "$node" --test $concurrency --test-reporter=spec --test-reporter-destination=stdout \
     --test-reporter=./scripts/test-summary.mjs --test-reporter-destination="$results/$layer" $files || failed="$failed $layer"
 done
 
