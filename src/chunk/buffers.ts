@@ -10,6 +10,8 @@ import { assert } from '../base/assert.ts'
 const SMALLEST_BYTES = 64 << 10
 const GROWTH = 4
 const TRIM_INTERVAL_MS = 2000
+/** of the limit: beyond it nothing is kept for reuse, since what follows a burst of writes is often a read, which wants memory too */
+const IDLE_SHARE = 1 / 4
 
 interface SizeClass {
   readonly bytes: number
@@ -58,7 +60,8 @@ export class WriteBuffers {
     assert(own, `a buffer of ${buffer.length} bytes came from here`)
     this.#usedBytes -= buffer.length
     assert(this.#usedBytes >= 0, 'a write buffer is released once')
-    own.idle.push(buffer)
+    if (this.idleBytes + buffer.length > this.#limitBytes * IDLE_SHARE) giveBack(buffer)
+    else own.idle.push(buffer)
     this.#trimmer ??= setInterval(() => this.#trim(), TRIM_INTERVAL_MS).unref()
     this.#wake()
   }

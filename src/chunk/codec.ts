@@ -52,10 +52,9 @@ async function openLz4(): Promise<Codec> {
     async decompress(body, length) {
       checkBody(body, length + Math.floor(length / 255) + 16)
       passing(body)
-      const input = passing(Buffer.allocUnsafeSlow(LZ4_HEAD + body.length))
-      input.writeUInt32LE(length, 0)
-      body.copy(input, LZ4_HEAD)
-      return checkLength(await decoded(threads.run('uncompress', input)), length)
+      const head = Buffer.alloc(LZ4_HEAD)
+      head.writeUInt32LE(length, 0)
+      return checkLength(await decoded(threads.run('uncompress', body, head)), length)
     },
   }
 }

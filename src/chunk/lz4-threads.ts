@@ -9,9 +9,12 @@ import type { Lz4Reply, Lz4Request } from './lz4-worker.ts'
 
 const MAX_THREADS = 4
 const IDLE_MS = 10_000
+const NO_HEAD = Buffer.alloc(0)
 
 interface Job {
   readonly kind: Lz4Request['kind']
+  /** goes before the bytes; empty: nothing */
+  readonly head: Buffer
   readonly input: Buffer
   readonly resolve: (output: Buffer) => void
   readonly reject: (error: unknown) => void
@@ -32,12 +35,12 @@ export class Lz4Threads {
     return this.#threads.length
   }
 
-  /** `input` is borrowed until the answer is there: it is copied only when a thread is free, since many may wait. */
-  run(kind: Lz4Request['kind'], input: Buffer): Promise<Buffer> {
+  /** `input` is borrowed until the answer is there: it is copied, behind `head`, only when a thread is free, since many may wait. */
+  run(kind: Lz4Request['kind'], input: Buffer, head: Buffer = NO_HEAD): Promise<Buffer> {
     clearTimeout(this.#idleTimer)
     this.#idleTimer = undefined
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ kind, input, resolve, reject })
+      this.#waiting.push({ kind, head, input, resolve, reject })
       this.#dispatch()
     })
   }
@@ -49,8 +52,11 @@ export class Lz4Threads {
       const job = this.#waiting.shift()!
       thread.job = job
       thread.worker.ref()
-      const request: Lz4Request = { kind: job.kind, input: new Uint8Array(job.input).buffer }
-      thread.worker.postMessage(request, [request.input as ArrayBuffer])
+      const input = new Uint8Array(job.head.length + job.input.length)
+      input.set(job.head)
+      input.set(job.input, job.head.length)
+      const request: Lz4Request = { kind: job.kind, input: input.buffer }
+      thread.worker.postMessage(request, [request.input])
     }
     if (this.#threads.every(({ job }) => job === null)) this.#startIdleTimer()
   }

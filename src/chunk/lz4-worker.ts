@@ -17,6 +17,7 @@ const dropped = new DroppedMemory({ neededBytes: () => 0, mostBytes: 16 << 20 })
 port.on('message', ({ kind, input }: Lz4Request) => {
   try {
     const bytes = Buffer.from(input)
+    dropped.made(bytes)
     const made = kind === 'compress' ? compressSync(bytes) : uncompressSync(bytes)
     // It is memory of the library's, which cannot be handed over.
     const output = new Uint8Array(made).buffer

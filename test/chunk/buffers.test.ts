@@ -30,8 +30,17 @@ describe('write buffers', () => {
     buffers.close()
   })
 
+  it('are kept up to a quarter of the limit, and beyond it given back at once', () => {
+    const buffers = new WriteBuffers({ blockBytes: MIB, limitBytes: 16 * MIB })
+    const burst = Array.from({ length: 12 }, () => buffers.acquire(MIB))
+    for (const buffer of burst) buffers.release(buffer)
+    assert.equal(buffers.idleBytes, 4 * MIB)
+    assert.equal(burst.filter(({ length }) => length === 0).length, 8)
+    buffers.close()
+  })
+
   it('a buffer released twice is noticed', () => {
-    const buffers = new WriteBuffers({ blockBytes: MIB, limitBytes: MIB })
+    const buffers = new WriteBuffers({ blockBytes: MIB, limitBytes: 4 * MIB })
     const buffer = buffers.acquire(MIB)
     buffers.release(buffer)
     assert.throws(() => buffers.release(buffer), /released once/)
