@@ -61,6 +61,8 @@ export class BlockObjects {
   readonly rangeReads: boolean
   readonly #o: BlockObjectsOptions
   readonly #uploads: Slots
+  /** Encoded bytes are as large as the block may be: no more of them at a time than can be uploaded. */
+  readonly #encodings: Slots
   readonly #downloads: Slots
   readonly #durations: Histogram
   readonly #bytes: Counter
@@ -78,6 +80,7 @@ export class BlockObjects {
     this.#o = options
     this.rangeReads = options.codec.plain && options.store.limits.rangeReads
     this.#uploads = new Slots(options.maxUploads)
+    this.#encodings = new Slots(options.codec.plain ? Number.POSITIVE_INFINITY : options.maxUploads)
     this.#downloads = new Slots(options.maxDownloads)
     const { metrics } = options
     const labels = ['method', 'storage_class']
@@ -129,6 +132,7 @@ export class BlockObjects {
   async put(block: Block, bytes: Buffer, hooks: PutHooks): Promise<void> {
     let attempts: PutAttempts | undefined
     let stored = false
+    await this.#encodings.enter()
     try {
       const body = await this.#o.codec.compress(bytes)
       const key = this.key(block)
@@ -136,6 +140,7 @@ export class BlockObjects {
       await this.#putWithRetries(key, body.length, hooks, attempts)
       stored = true
     } finally {
+      this.#encodings.leave()
       if (attempts === undefined || attempts.running.size === 0) hooks.release(stored)
       else void this.#awaitEnd(this.key(block), attempts).then(() => hooks.release(stored))
     }

@@ -7,10 +7,13 @@ import { SystemClock } from '../../src/base/clock.ts'
 import { EACCES } from '../../src/base/errno.ts'
 import { Fault } from '../../src/base/fault.ts'
 import { silentLog } from '../../src/base/log.ts'
+import { Metrics } from '../../src/base/metrics.ts'
+import { BlockObjects } from '../../src/chunk/block-objects.ts'
+import type { Codec } from '../../src/chunk/codec.ts'
 import { Hedges } from '../../src/chunk/hedges.ts'
 import { RateLimit } from '../../src/object/rate-limit.ts'
 import { ObjectMissing } from '../../src/object/store.ts'
-import { BLOCK, eventually, type FaultyStore, KIB, openTrial, pattern, readAll, writeSlice } from './harness.ts'
+import { BLOCK, eventually, FaultyStore, KIB, openTrial, pattern, readAll, writeSlice } from './harness.ts'
 
 /** Learns what is usual, so that the next slow download is known as slow; gives right to two second requests. */
 async function accustomed() {
@@ -322,5 +325,44 @@ describe('a download that takes longer than its time-out', () => {
     await sleep(60)
     assert.ok((await readAll(chunks, other)).equals(pattern(BLOCK)))
     await chunks.close()
+  })
+})
+
+describe('a compressed block', () => {
+  it('is not encoded before it can be uploaded: as many encoded ones wait as there are uploads', async () => {
+    const store = new FaultyStore()
+    const held = Promise.withResolvers<undefined>()
+    store.mischief = () => held.promise
+    let encoded = 0
+    const codec: Codec = {
+      plain: false,
+      compress: block => {
+        encoded++
+        return block
+      },
+      decompress: body => body,
+    }
+    const objects = new BlockObjects({
+      store,
+      codec,
+      hashPrefix: false,
+      maxUploads: 2,
+      maxDownloads: 2,
+      getTimeoutMs: 10_000,
+      putTimeoutMs: 10_000,
+      ioRetries: 0,
+      clock: new SystemClock(),
+      log: silentLog,
+      metrics: new Metrics(),
+      pause: () => Promise.resolve(),
+    })
+    const puts = [1, 2, 3, 4, 5].map(id =>
+      objects.put({ id, index: 0, length: 10 }, pattern(10), { stop: () => false, release: () => {} }),
+    )
+    await sleep(20)
+    assert.equal(encoded, 2)
+    held.resolve(undefined)
+    await Promise.all(puts)
+    assert.equal(encoded, 5)
   })
 })
