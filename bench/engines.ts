@@ -27,6 +27,8 @@ const { values } = parseArgs({
 const count = Number(values.count)
 const clock = new SystemClock()
 const caller = { uid: 0, gid: 0, gids: [0], now: clock.now(), check: false }
+/** as many as a mount asks for at once */
+const PAGE_ENTRIES = 512
 const FILE = { type: 1, mode: 0o644, umask: 0, rdev: 0, target: '' }
 const DIRECTORY = { ...FILE, type: 2, mode: 0o755 }
 const config = {
@@ -101,11 +103,14 @@ const STEPS: readonly (readonly [name: string, step: Step, before?: Step])[] = [
     },
   ],
   ['setattr', (meta, _, inos, i) => meta.setattr(caller, inos[i]!, { mode: 0o600 })],
-  ['readdirplus, a page', (meta, parent) => meta.readdir(caller, parent, null, 100, true)],
+  ['readdirplus, a page', (meta, parent) => meta.readdir(caller, parent, null, PAGE_ENTRIES, true)],
   [
     'link',
     (meta, parent, inos, i) => meta.link(caller, inos[i]!, parent, `l${i}`),
-    (meta, parent, _, i) => meta.lookup(caller, parent, `l${i}`),
+    async (meta, parent, _, i) => {
+      await meta.lookup(caller, parent, `f${i}`)
+      await meta.lookup(caller, parent, `l${i}`)
+    },
   ],
   [
     'rename',
