@@ -57,6 +57,21 @@ async function juicefs(...args: string[]): Promise<void> {
   const ran = await run(join(import.meta.dirname, '..', 'bin', 'juicefs-ts'), args)
   if (ran.status !== 0) throw new Error(`${args.join(' ')}: ${ran.stderr}`)
 }
+
+const manyWrites = (directory: string): Promise<unknown> =>
+  fio(directory, '--rw=write', '--bs=1M', `--size=${size / 64}M`, '--numjobs=64', '--fallocate=none')
+const randomReads = (directory: string): Promise<unknown> =>
+  fio(
+    directory,
+    '--filename=big',
+    '--rw=randread',
+    '--bs=4k',
+    '--direct=1',
+    `--size=${size}M`,
+    '--numjobs=16',
+    '--runtime=5',
+    '--time_based',
+  )
 /** A program of its own, so that its calls do not hold up the sampling. */
 const inNode = (openFiles: number, script: string, ...args: string[]): Promise<unknown> =>
   exec('prlimit', [`--nofile=${openFiles}`, process.execPath, '-e', script, ...args], { maxBuffer: 16 << 20 })
@@ -124,14 +139,12 @@ function loads(bucket: (() => readonly string[]) | null): Load[] {
     },
     {
       name: '64 threads writing',
-      work: directory =>
-        fio(directory, '--rw=write', '--bs=1M', `--size=${size / 64}M`, '--numjobs=64', '--fallocate=none'),
+      work: manyWrites,
     },
     bucket && {
       name: '64 threads writing, s3',
       format: bucket(),
-      work: directory =>
-        fio(directory, '--rw=write', '--bs=1M', `--size=${size / 64}M`, '--numjobs=64', '--fallocate=none'),
+      work: manyWrites,
     },
     {
       name: 'random 4 KiB, 16 threads',
@@ -139,35 +152,13 @@ function loads(bucket: (() => readonly string[]) | null): Load[] {
         await write(directory)
         await juicefs('warmup', join(directory, 'big'))
       },
-      work: directory =>
-        fio(
-          directory,
-          '--filename=big',
-          '--rw=randread',
-          '--bs=4k',
-          '--direct=1',
-          `--size=${size}M`,
-          '--numjobs=16',
-          '--runtime=5',
-          '--time_based',
-        ),
+      work: randomReads,
     },
     {
       name: 'random 4 KiB from the store, 16 threads',
       mount: ['--cache-size', '0'],
       prepare: write,
-      work: directory =>
-        fio(
-          directory,
-          '--filename=big',
-          '--rw=randread',
-          '--bs=4k',
-          '--direct=1',
-          `--size=${size}M`,
-          '--numjobs=16',
-          '--runtime=5',
-          '--time_based',
-        ),
+      work: randomReads,
     },
     {
       name: `${whole(SMALL_FILES)} small files`,

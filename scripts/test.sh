@@ -31,7 +31,11 @@ for layer in $wanted; do
   else
     files=$(find "test/$layer" -name '*.test.ts' 2>/dev/null | sort)
   fi
-  [ -n "$files" ] || continue
+  [ -n "$files" ] || {
+    echo "test: there are no tests below test/$layer"
+    failed="$failed $layer"
+    continue
+  }
   # Mounts and judges measure time-outs and share the kernel: one at a time.
   case $layer in
     mount | crash | judges | golden) concurrency=--test-concurrency=1 ;;

@@ -40,7 +40,7 @@ const SYNC_FILE_SYSTEM = 2
 const DROP = 3
 const EAGAIN = -11
 /** each so long has a checksum of its own (spec disk-cache section 2.1) */
-const SUMMED_BYTES = 32 << 10
+export const SUMMED_BYTES = 32 << 10
 
 export interface SaveOptions {
   readonly mode: number

@@ -16,6 +16,7 @@ import {
   loadNow,
   openNow,
   readNow,
+  SUMMED_BYTES,
   saveFile,
   saveFileAndOpen,
   sumsBytes,
@@ -23,12 +24,11 @@ import {
 
 export type VerifyLevel = 'none' | 'full' | 'shrink' | 'extend'
 
-const PIECE_BYTES = 32 << 10
 /** Up to so many are copied on the event loop (some 25 µs) where they are in the kernel's memory: a trip through the thread pool
  *  costs more. */
 const READ_NOW_BYTES = 256 << 10
 /** The same for a part of an open file: the longest request of the kernel, and what its checksums are of around it (100 to 200 µs). */
-const PART_NOW_BYTES = (1 << 20) + 2 * PIECE_BYTES
+const PART_NOW_BYTES = (1 << 20) + 2 * SUMMED_BYTES
 /** 4.5 µs a piece: so many stay well below a millisecond on the event loop */
 const PIECES_A_TURN = 32
 
@@ -134,21 +134,21 @@ export class CacheFile {
   /** As `read`, on the event loop, into memory that may be given back (rooms.ts); null where it would have to wait, for a disk or
    *  because it is long. Throws CorruptCacheFile. */
   readNow(off: number, len: number, level: VerifyLevel): Buffer | null {
-    if (len > PART_NOW_BYTES - 2 * PIECE_BYTES) return null
+    if (len > PART_NOW_BYTES - 2 * SUMMED_BYTES) return null
     if (!this.#isVerified(len, level)) return this.#dataNow(off, len)
     if (this.#sums === undefined) this.#sums = this.#sumsNow()
     if (this.#sums === null) return this.#dataNow(off, len)
     const isWide = level === 'extend'
-    if (this.#sums === undefined || !canSum() || (!isWide && off % PIECE_BYTES !== 0)) return null
-    const from = off - (off % PIECE_BYTES)
+    if (this.#sums === undefined || !canSum() || (!isWide && off % SUMMED_BYTES !== 0)) return null
+    const from = off - (off % SUMMED_BYTES)
     const end = isWide ? Math.min(roundUp(off + len), this.#blockBytes) : off + len
     const wide = takeRoom(end - from)
     const got = readNow(this.#fd, wide, from, foundSums.subarray(0, sumsBytes(wide.length)))
     if (got === null) return null
     if (got < wide.length) throw new CorruptCacheFile(`the file ends at ${from + got}`)
     const pieces =
-      end === this.#blockBytes ? Math.ceil(wide.length / PIECE_BYTES) : Math.floor(wide.length / PIECE_BYTES)
-    compare(foundSums.subarray(0, 4 * pieces), this.#sums, from / PIECE_BYTES)
+      end === this.#blockBytes ? Math.ceil(wide.length / SUMMED_BYTES) : Math.floor(wide.length / SUMMED_BYTES)
+    compare(foundSums.subarray(0, 4 * pieces), this.#sums, from / SUMMED_BYTES)
     return wide.subarray(off - from, off - from + len)
   }
 
@@ -183,7 +183,7 @@ export class CacheFile {
       if (this.#sums === undefined) this.#sums = await this.#readSums()
       if (this.#sums === null) return await this.#readData(off, len)
       if (level !== 'extend') return await this.#readVerified(off, len, this.#sums)
-      const from = off - (off % PIECE_BYTES)
+      const from = off - (off % SUMMED_BYTES)
       const end = Math.min(roundUp(off + len), this.#blockBytes)
       const wide = await this.#readVerified(from, end - from, this.#sums)
       return wide.subarray(off - from, off - from + len)
@@ -230,12 +230,12 @@ export class CacheFile {
 async function verify(data: Buffer, off: number, sums: Buffer, blockBytes: number): Promise<void> {
   const end = off + data.length
   let inTurn = 0
-  for (let index = Math.ceil(off / PIECE_BYTES); index * PIECE_BYTES < end; index++) {
-    const pieceEnd = Math.min((index + 1) * PIECE_BYTES, blockBytes)
+  for (let index = Math.ceil(off / SUMMED_BYTES); index * SUMMED_BYTES < end; index++) {
+    const pieceEnd = Math.min((index + 1) * SUMMED_BYTES, blockBytes)
     if (pieceEnd > end) break
-    const piece = data.subarray(index * PIECE_BYTES - off, pieceEnd - off)
+    const piece = data.subarray(index * SUMMED_BYTES - off, pieceEnd - off)
     if (crc32c(piece) !== sums.readUInt32BE(index * 4)) {
-      throw new CorruptCacheFile(`checksum of bytes ${index * PIECE_BYTES} to ${pieceEnd} is wrong`)
+      throw new CorruptCacheFile(`checksum of bytes ${index * SUMMED_BYTES} to ${pieceEnd} is wrong`)
     }
     if (++inTurn % PIECES_A_TURN === 0) await turn()
   }
@@ -246,20 +246,20 @@ function compare(found: Buffer, stored: Buffer, first: number): void {
   if (found.compare(stored, 4 * first, 4 * first + found.length) === 0) return
   let piece = 0
   while (found.readUInt32BE(4 * piece) === stored.readUInt32BE(4 * (first + piece))) piece++
-  throw new CorruptCacheFile(`checksum of the ${PIECE_BYTES} bytes from ${(first + piece) * PIECE_BYTES} on is wrong`)
+  throw new CorruptCacheFile(`checksum of the ${SUMMED_BYTES} bytes from ${(first + piece) * SUMMED_BYTES} on is wrong`)
 }
 
 /** CRC-32C of each 32 KiB piece, big-endian, one behind the other. */
 export async function checksums(data: Buffer): Promise<Buffer> {
   const sums = Buffer.allocUnsafeSlow(sumsBytes(data.length))
-  for (let index = 0; index * PIECE_BYTES < data.length; index++) {
-    sums.writeUInt32BE(crc32c(data.subarray(index * PIECE_BYTES, (index + 1) * PIECE_BYTES)), index * 4)
+  for (let index = 0; index * SUMMED_BYTES < data.length; index++) {
+    sums.writeUInt32BE(crc32c(data.subarray(index * SUMMED_BYTES, (index + 1) * SUMMED_BYTES)), index * 4)
     if ((index + 1) % PIECES_A_TURN === 0) await turn()
   }
   return sums
 }
 
-const roundUp = (offset: number): number => Math.ceil(offset / PIECE_BYTES) * PIECE_BYTES
+const roundUp = (offset: number): number => Math.ceil(offset / SUMMED_BYTES) * SUMMED_BYTES
 
 /** What may follow the data: checksums and a footer of 18 or 20 bytes. Asking for a little more tells where the file ends. */
 const surplusBytes = (blockBytes: number): number => sumsBytes(blockBytes) + 64
