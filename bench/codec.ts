@@ -1,11 +1,13 @@
 /** What compression and encryption cost, in CPU seconds a GiB and MiB/s, medians of the runs:
  *
- *    node bench/codec.ts [--size 256] [--runs 3] [--at-once 4] [--key-bits 2048] [--mount-size 256]         sizes in MiB
+ *    node bench/codec.ts [--size 256] [--runs 3] [--at-once 4] [--key-bits 2048] [--mount-size 256] [--only A,B]         sizes in MiB
  *
  *  first, of a block on its way into an object and back, without any store behind (puts are thrown away, gets come from memory): CPU of
  *  the whole process, and those of it on the event loop;
- *  then, of a file written and read through a mount (store `file`, no cache, 1 MiB at a time): CPU of the serving process. --mount-size 0
- *  leaves that out. */
+ *  then, of a file written and read through a mount (store `file`, no cache, 1 MiB at a time): CPU of the serving process, and the most
+ *  memory that was ever resident while it was written and read (VmHWM).
+ *
+ *  A size of 0 leaves its part out; --only takes the pairs whose names, such as lz4/aes256gcm-rsa, contain one of these. */
 
 import { execFile } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
@@ -19,7 +21,7 @@ import { withEncryption } from '../src/object/encrypt.ts'
 import { MemStore } from '../src/object/mem.ts'
 import type { ObjectStore } from '../src/object/store.ts'
 import { mountedVolume } from '../test/mount/harness.ts'
-import { buildClient, cpuSeconds, measure, median, peakMiB, printTable, whole } from './harness.ts'
+import { buildClient, cpuSeconds, measure, median, peakMiB, printTable, resetPeak, whole } from './harness.ts'
 
 const { values } = parseArgs({
   options: {
@@ -28,6 +30,7 @@ const { values } = parseArgs({
     'at-once': { type: 'string', default: '4' },
     'key-bits': { type: 'string', default: '2048' },
     'mount-size': { type: 'string', default: '256' },
+    only: { type: 'string', default: '' },
   },
 })
 const exec = promisify(execFile)
@@ -123,27 +126,32 @@ async function openWay(compression: Compression, algorithm: string): Promise<Way
   }
 }
 
-const names = (['none', 'lz4', 'zstd'] as const).flatMap(compression =>
-  ['none', 'aes256gcm-rsa', 'chacha20-rsa'].map(algorithm => [compression, algorithm] as const),
-)
-const ways: Way[] = []
-for (const [compression, algorithm] of names) ways.push(await openWay(compression, algorithm))
-// All ways in turn, again and again: what else the machine does falls on all of them.
-for (let run = 0; run < Number(values.runs); run++) {
-  for (const { put, get, puts, gets } of ways) {
-    for (let i = 0; i < 8; i++) await put(i)
-    puts.push(await costOf(put))
-    for (let i = 0; i < 8; i++) await get(i)
-    gets.push(await costOf(get))
-  }
-}
-const cells = ({ cpu, loop, rate }: Cost): string[] => [cpu.toFixed(2), loop.toFixed(2), whole(rate)]
-printTable(
-  ['compression', 'encryption', 'put CPU s/GiB', 'loop', 'MiB/s', 'get CPU s/GiB', 'loop', 'MiB/s'],
-  ways.map(({ name, puts, gets }) => [...name, ...cells(middle(puts)), ...cells(middle(gets))]),
-)
-for (const { store } of ways) await store.close()
+const names = (['none', 'lz4', 'zstd'] as const)
+  .flatMap(compression => ['none', 'aes256gcm-rsa', 'chacha20-rsa'].map(algorithm => [compression, algorithm] as const))
+  .filter(name => values.only.split(',').some(wanted => name.join('/').includes(wanted)))
+if (BLOCKS > 0) await withoutMounts()
 if (Number(values['mount-size']) > 0) await throughMounts(Number(values['mount-size']))
+
+async function withoutMounts(): Promise<void> {
+  const ways: Way[] = []
+  for (const [compression, algorithm] of names) ways.push(await openWay(compression, algorithm))
+  // All ways in turn, again and again: what else the machine does falls on all of them.
+  for (let run = 0; run < Number(values.runs); run++) {
+    for (const { put, get, puts, gets } of ways) {
+      for (let i = 0; i < 8; i++) await put(i)
+      puts.push(await costOf(put))
+      for (let i = 0; i < 8; i++) await get(i)
+      gets.push(await costOf(get))
+    }
+  }
+  const cells = ({ cpu, loop, rate }: Cost): string[] => [cpu.toFixed(2), loop.toFixed(2), whole(rate)]
+  printTable(
+    ['compression', 'encryption', 'put CPU s/GiB', 'loop', 'MiB/s', 'get CPU s/GiB', 'loop', 'MiB/s'],
+    ways.map(({ name, puts, gets }) => [...name, ...cells(middle(puts)), ...cells(middle(gets))]),
+  )
+  for (const { store } of ways) await store.close()
+  console.log()
+}
 
 async function throughMounts(size: number): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'juicefs-ts-bench-'))
@@ -156,8 +164,7 @@ async function throughMounts(size: number): Promise<void> {
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }
-  console.log()
-  const head = ['write CPU s/GiB', 'MiB/s', 'read CPU s/GiB', 'MiB/s', 'peak MiB']
+  const head = ['write CPU s/GiB', 'MiB/s', 'peak MiB', 'read CPU s/GiB', 'MiB/s', 'peak MiB']
   printTable(['compression', 'encryption', ...head], table)
 }
 
@@ -166,6 +173,12 @@ interface Tools {
   readonly client: string
   readonly key: string
   readonly text: string
+}
+
+interface ThroughMount {
+  readonly cpu: number
+  readonly rate: number
+  readonly peak: number
 }
 
 async function throughMount(
@@ -177,27 +190,32 @@ async function throughMount(
   const volume = mountedVolume({ format, mount: ['--cache-size', '0'] })
   try {
     const pid = volume.pid()
-    const cost = async (work: () => Promise<unknown>): Promise<{ cpu: number; rate: number }> => {
+    const cost = async (work: () => Promise<unknown>): Promise<ThroughMount> => {
+      resetPeak(pid)
       const [cpu, start] = [cpuSeconds(pid), performance.now()]
       await work()
       const seconds = (performance.now() - start) / 1000
-      return { cpu: (cpuSeconds(pid) - cpu) / (size / 1024), rate: size / seconds }
+      return { cpu: (cpuSeconds(pid) - cpu) / (size / 1024), rate: size / seconds, peak: peakMiB(pid) }
     }
     const directory = join(volume.mountPoint, 'a')
     mkdirSync(directory)
-    const costs: Record<'writes' | 'reads', { cpu: number; rate: number }[]> = { writes: [], reads: [] }
+    const costs: Record<'writes' | 'reads', ThroughMount[]> = { writes: [], reads: [] }
+    const peaks = { write: 0, read: 0 }
     for (let run = 0; run <= Number(values.runs); run++) {
       const write = await cost(() => exec('dd', [`if=${text}`, `of=${join(directory, 'big')}`, 'bs=1M', 'status=none']))
       const read = await cost(() => measure(client, 'read', directory, size))
+      peaks.write = Math.max(peaks.write, write.peak)
+      peaks.read = Math.max(peaks.read, read.peak)
       if (run === 0) continue // warms up
       costs.writes.push(write)
       costs.reads.push(read)
     }
-    const cells = (list: readonly { cpu: number; rate: number }[]): string[] => [
+    const cells = (list: readonly ThroughMount[], peak: number): string[] => [
       median(list.map(({ cpu }) => cpu)).toFixed(2),
       whole(median(list.map(({ rate }) => rate))),
+      whole(peak),
     ]
-    const row = [...cells(costs.writes), ...cells(costs.reads), whole(peakMiB(pid))]
+    const row = [...cells(costs.writes, peaks.write), ...cells(costs.reads, peaks.read)]
     volume.unmount()
     return row
   } finally {
