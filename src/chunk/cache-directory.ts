@@ -198,6 +198,14 @@ export class CacheDirectory {
   }
 }
 
+/** Runs `write`, and once more with the directories made above it where they were missing. */
+export const inMadeParents = <T>(write: () => Promise<T>, makeParents: () => Promise<void>): Promise<T> =>
+  write().catch(async error => {
+    if (codeOf(error) !== 'ENOENT') throw error
+    await makeParents()
+    return write()
+  })
+
 interface WalkOptions {
   readonly nowMs: number
   readonly onFile: (found: FoundFile) => void

@@ -10,8 +10,10 @@
 
 import fs from 'node:fs'
 import { call, codeOf, ignore } from '../base/call.ts'
+import type { Clock } from '../base/clock.ts'
 import { DurableFiles } from '../base/durable-files.ts'
-import type { CacheDirectory, FoundFile } from './cache-directory.ts'
+import type { Log } from '../base/log.ts'
+import { type CacheDirectory, type FoundFile, inMadeParents } from './cache-directory.ts'
 import { type CacheFile, readStagedFile, writeCacheFile } from './cache-file.ts'
 import { type Block, type BlockKey, blockKey, objectKey, parseBlockName } from './keys.ts'
 import { tierIn } from './stage-footer.ts'
@@ -24,22 +26,28 @@ export interface FoundStaged {
   readonly mtimeMs: number
 }
 
+export interface StageAreaOptions {
+  readonly hashPrefix: boolean
+  readonly blockBytes: number
+  readonly clock: Clock
+  readonly log: Log
+  /** Tells of a second link that cannot be made. */
+  readonly complain: (doing: string, error: unknown) => void
+}
+
 export class StageArea {
   readonly #directory: CacheDirectory
-  readonly #hashPrefix: boolean
-  readonly #warn: (doing: string, error: unknown) => void
+  readonly #o: StageAreaOptions
   readonly #durable: DurableFiles
   /** what lies here, and the making of its second link, which nobody waits for */
   readonly #links = new Map<BlockKey, Promise<boolean>>()
   #bytes = 0
+  #writingBytes = 0
+  #isComplete = false
 
-  constructor(
-    directory: CacheDirectory,
-    options: { readonly hashPrefix: boolean; readonly warn: (doing: string, error: unknown) => void },
-  ) {
+  constructor(directory: CacheDirectory, options: StageAreaOptions) {
     this.#directory = directory
-    this.#hashPrefix = options.hashPrefix
-    this.#warn = options.warn
+    this.#o = options
     this.#durable = new DurableFiles(directory.root)
   }
 
@@ -50,8 +58,13 @@ export class StageArea {
   get bytes(): number {
     return this.#bytes
   }
-  get root(): string {
-    return this.#directory.root
+  /** of blocks that are being written; not among `bytes` yet */
+  get writingBytes(): number {
+    return this.#writingBytes
+  }
+  /** What earlier runs have left is known too: what is not known is not there. */
+  get isComplete(): boolean {
+    return this.#isComplete
   }
 
   has(key: BlockKey): boolean {
@@ -59,26 +72,30 @@ export class StageArea {
   }
 
   path(block: Block): string {
-    return this.#directory.stagingPath(objectKey(block, this.#hashPrefix))
+    return this.#directory.stagingPath(this.#keyOf(block))
+  }
+
+  /** Is its file there, whatever is known of it? */
+  hasFile(block: Block): Promise<boolean> {
+    return call<fs.Stats>(done => fs.stat(this.path(block), done)).then(Boolean, () => false)
   }
 
   /** Resolves when the block is in its file; it survives the death of this process. A small file stays open and is returned.
    *  Rejects as node:fs does: then nothing is left. */
   async write(block: Block, bytes: Buffer): Promise<CacheFile | null> {
-    const key = objectKey(block, this.#hashPrefix)
+    const key = this.#keyOf(block)
     const options = { mode: this.#directory.fileMode, checksums: true }
-    const file = await writeCacheFile(this.path(block), bytes, options).catch(async error => {
-      if (codeOf(error) !== 'ENOENT') throw error
-      await this.#directory.makeStagingParents(key)
-      return await writeCacheFile(this.path(block), bytes, options)
-    })
-    this.#add(block, this.#link(key))
-    return file
-  }
-
-  /** Takes over a block that an earlier run has staged. */
-  adopt(block: Block): void {
-    if (!this.has(blockKey(block.id, block.index))) this.#add(block, this.#link(objectKey(block, this.#hashPrefix)))
+    this.#writingBytes += block.length
+    try {
+      const file = await inMadeParents(
+        () => writeCacheFile(this.path(block), bytes, options),
+        () => this.#directory.makeStagingParents(key),
+      )
+      this.#add(block, this.#link(key))
+      return file
+    } finally {
+      this.#writingBytes -= block.length
+    }
   }
 
   /** The verified block, and the storage tier that it was meant for; null where its footer cannot be read. */
@@ -105,28 +122,46 @@ export class StageArea {
     return isLinked
   }
 
-  /** What earlier runs and other clients have left here, in no order. `onInvalid` is told of what is no block of this volume. */
-  async scan(
-    nowMs: number,
-    blockBytes: number,
-    onInvalid: (path: string) => void,
-    stopped: () => boolean,
-  ): Promise<FoundStaged[]> {
+  /** Finds what earlier runs and other clients have left here, and takes over, the oldest first, what `accept` says yes to. */
+  async findLeft(accept: (found: FoundStaged) => boolean, stopped: () => boolean): Promise<void> {
+    const { clock, log } = this.#o
+    const startedMs = clock.monotonicMs()
+    const found = await this.#scan(stopped)
+    found.sort((a, b) => a.mtimeMs - b.mtimeMs)
+    for (const each of found) if (accept(each)) this.#adopt(each.block)
+    this.#isComplete = true
+    if (found.length === 0) return
+    const bytes = found.reduce((sum, { block }) => sum + block.length, 0)
+    const tookMs = Math.round(clock.monotonicMs() - startedMs)
+    log.info(`Found ${found.length} staging blocks (${bytes} bytes) in ${this.#directory.root} with ${tookMs}ms`)
+  }
+
+  /** The blocks of this volume that lie here, in no order. */
+  async #scan(stopped: () => boolean): Promise<FoundStaged[]> {
+    const { clock, log, blockBytes } = this.#o
     const found: FoundStaged[] = []
     const onFile = ({ key, mtimeMs }: FoundFile): void => {
       const block = KEY.test(key) ? parseBlockName(key.slice(key.lastIndexOf('/') + 1)) : null
-      const isOurs = block !== null && block.length <= blockBytes && objectKey(block, this.#hashPrefix) === key
+      const isOurs = block !== null && block.length <= blockBytes && this.#keyOf(block) === key
       if (isOurs) found.push({ block, mtimeMs })
-      else onInvalid(this.#directory.stagingPath(key))
+      else log.warn(`Ignore invalid file in staging: ${this.#directory.stagingPath(key)}`)
     }
-    await this.#directory.scanStaging(nowMs, onFile, stopped)
+    await this.#directory.scanStaging(clock.now().sec * 1000, onFile, stopped)
     return found
+  }
+
+  #adopt(block: Block): void {
+    if (!this.has(blockKey(block.id, block.index))) this.#add(block, this.#link(this.#keyOf(block)))
   }
 
   #add(block: Block, link: Promise<boolean>): void {
     const key = blockKey(block.id, block.index)
     if (!this.#links.has(key)) this.#bytes += block.length
     this.#links.set(key, link)
+  }
+
+  #keyOf(block: Block): string {
+    return objectKey(block, this.#o.hashPrefix)
   }
 
   /** False where it cannot be made: then the block is staged all the same, and not cached when it is uploaded. */
@@ -143,7 +178,7 @@ export class StageArea {
       })
       return true
     } catch (error) {
-      this.#warn(`link ${staged} to ${cached}`, error)
+      this.#o.complain(`link ${staged} to ${cached}`, error)
       return false
     }
   }
