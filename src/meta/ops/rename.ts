@@ -158,6 +158,8 @@ function callRefusal(volume: Volume, caller: Caller, from: Place, to: Place, fla
   if (isTrashName(from.parent, from.name) || isTrashName(to.parent, to.name)) return EPERM
   // An hour directory stays where clients look for it.
   if (isTrash(to.parent) || from.parent === TRASH_INO || !mayTakeFrom(from.parent, caller)) return EPERM
+  // What comes back for it would be emptied with the trash.
+  if (flags === RENAME_EXCHANGE && isTrash(from.parent)) return EPERM
   return volume.readOnly ? EROFS : undefined
 }
 

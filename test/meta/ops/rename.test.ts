@@ -365,6 +365,12 @@ test('nothing is renamed into the trash, nor the trash or its hours', () => {
 const withTrash = () =>
   tree().directory(TRASH_INO).directory(HOUR, { parent: TRASH_INO }).entry(HOUR, '2-40-f', 40, { length: 1 })
 
+test('not by way of an exchange either: what came back would be emptied with the trash', () => {
+  const facts = tree().directory(TRASH_INO).directory(HOUR, { parent: TRASH_INO }).entry(HOUR, '2-40-old', 40)
+  assert.equal(renaming(facts, [HOUR, '2-40-old'], [2, 'full'], { flags: RENAME_EXCHANGE }).errno, EPERM)
+  assert.equal(renaming(facts, [HOUR, '2-40-old'], [2, 'old']).errno, undefined)
+})
+
 test('root takes a file out of the trash: the quotas above pay again, the hour directory is not touched', () => {
   const on = volume({ dirStats: true, quotas: [ROOT_INO] })
   const renamed = renaming(withTrash(), [HOUR, '2-40-f'], [2, 'f'], { on })
