@@ -27,6 +27,7 @@
 #include <uv.h>
 
 #include "values.h"
+#include "version.h"
 
 #ifndef PR_SET_IO_FLUSHER
 #define PR_SET_IO_FLUSHER 57
@@ -357,6 +358,7 @@ static napi_value attach(napi_env env, napi_callback_info info) {
 }
 
 NAPI_MODULE_INIT() {
+  napi_set_named_property(env, exports, "version", number(env, ADDON_VERSION));
   offer(env, exports, "openDevice", open_device, NULL);
   offer(env, exports, "mount", mount_device, NULL);
   offer(env, exports, "socketPair", socket_pair, NULL);

@@ -73,7 +73,7 @@ export async function mountFuse(options: MountOptions): Promise<FuseTransport> {
   const mountPoint = await resolveMountPoint(options.mountPoint)
   const isRoot = process.getuid?.() === 0
   if (!addon && !isRoot)
-    throw new Fault(`mount ${mountPoint}: without the native addon (native/build.sh) only root can mount`, {
+    throw new Fault(`mount ${mountPoint}: without the native addon only root can mount: run \`npm run setup\``, {
       errno: EINVAL,
     })
   let fd: number
@@ -90,7 +90,9 @@ function transportOn(
   { maxWrite, log }: MountOptions,
 ): FuseTransport {
   if (!addon) {
-    log.warn('the native addon is not built: serving through the thread pool, at a quarter of the speed')
+    log.warn(
+      'without the native addon: serving through the thread pool, at a quarter of the speed; `npm run setup` builds it',
+    )
     return new ThreadPoolTransport(fd, maxWrite, mountPoint)
   }
   const failed = addon.prepareDescriptor(fd)
