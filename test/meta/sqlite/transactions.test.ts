@@ -33,6 +33,21 @@ describe('shared transactions of the SQLite engine', () => {
     assert.ok(!isPromise(engine.gather([node(ROOT_INO)], 'look')))
   })
 
+  it('keeps the usage of its neighbours where an operation that had it written is refused', async () => {
+    const neighbour = write(engine, ...newFile(2))
+    const refused = engine.commit(
+      [],
+      [
+        { kind: 'delDirUsage', ino: inoOf(9) },
+        { kind: 'setDentry', parent: ROOT_INO, name: 'f2', ino: inoOf(3), type: 1 },
+      ],
+    )
+    assert.deepEqual(await refused, { done: false })
+    await neighbour
+    assert.equal(await read(engine, counter('usedSpace')), 4096)
+    assert.equal(await read(engine, counter('totalInodes')), 1)
+  })
+
   it('lets a verdict without changes wait for the commit of what it may have seen', async () => {
     const driver = new Driver(engine, { random: Math.random, onEffect: () => undefined })
     const order: string[] = []

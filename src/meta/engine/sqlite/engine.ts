@@ -282,6 +282,8 @@ export class SqliteEngine implements Engine {
   #apply(guards: readonly Guard[], changes: readonly Change[]): Outcome {
     const results: (number | undefined)[] = []
     const summed: Summed[] = []
+    // Before the savepoint: the sums are the neighbours', and stay if this operation is refused.
+    if (changes.some(({ kind }) => AFTER_SUMS.has(kind))) this.#flushSums()
     this.#savepoint.run()
     try {
       for (const change of changes) {
@@ -290,7 +292,6 @@ export class SqliteEngine implements Engine {
           results.push(undefined)
           continue
         }
-        if (AFTER_SUMS.has(change.kind)) this.#flushSums()
         const result = this.#layout.writer.apply(change, guards)
         if (result === REFUSED) return this.#refuse()
         results.push(result)
@@ -308,8 +309,18 @@ export class SqliteEngine implements Engine {
     return { done: true, results }
   }
 
+  /** All or nothing: where the disk is full half way, they are summed still, and written once. */
   #flushSums(): void {
-    this.#layout.sums.drain(this.#layout.writer)
+    const { sums, writer } = this.#layout
+    if (sums.isEmpty) return
+    this.#savepoint.run()
+    try {
+      sums.drain(writer)
+    } catch (error) {
+      if (this.#db.inTransaction) this.#refuse()
+      throw error
+    }
+    this.#release.run()
   }
 
   #refuse(): Outcome {
