@@ -13,6 +13,7 @@ import { closeSync, openSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { addon } from '../base/addon.ts'
 import { expandCacheDirs } from '../chunk/cache-paths.ts'
 import { FUSE_TYPE } from '../fuse/constants.ts'
 import { unmountFuse } from '../fuse/unmount.ts'
@@ -108,6 +109,7 @@ async function startInBackground(order: DaemonOrder, logFile: string): Promise<v
   const { mountPoint, metaUrl } = order.settings
   const timeoutSec = Number(process.env.JFS_MOUNT_TIMEOUT) || DEFAULT_TIMEOUT_SEC
   log.info(`Meta address: ${maskPassword(metaUrl)}`)
+  addon() // warns of one that is out of date; the serving process will do so in its log only
   const child = spawnDaemon(order, logFile)
   let dots = 0
   const timer = setInterval(() => {

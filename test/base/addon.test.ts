@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -46,7 +46,8 @@ describe('an addon that is older or newer than the sources', { skip: noCompiler 
   let root: string
   before(() => {
     root = mkdtempSync(join(tmpdir(), 'addon-'))
-    cpSync(join(sources, 'src/base'), join(root, 'src/base'), { recursive: true })
+    cpSync(join(sources, 'src'), join(root, 'src'), { recursive: true })
+    symlinkSync(join(sources, 'node_modules'), join(root, 'node_modules'))
     mkdirSync(join(root, 'native'))
     writeFileSync(join(root, 'package.json'), '{"type":"module"}')
     writeFileSync(
@@ -60,20 +61,23 @@ describe('an addon that is older or newer than the sources', { skip: noCompiler 
   })
   after(() => rmSync(root, { recursive: true }))
 
-  /** Node-API needs no headers for as little as this. */
-  function tryWith(source: string): { readonly stdout: string; readonly stderr: string } {
+  const withoutVersion = 'void *napi_register_module_v1(void *env, void *exports) { (void)env; return exports; }'
+
+  /** Node-API needs no headers for as little as these. */
+  function compile(source: string): void {
     writeFileSync(join(root, 'addon.c'), source)
     const built = join(root, `native/juicefs_fuse-${process.arch}.node`)
     execFileSync('cc', ['-shared', '-fPIC', '-o', built, join(root, 'addon.c')])
+  }
+  function tryWith(source: string): { readonly stdout: string; readonly stderr: string } {
+    compile(source)
     const ran = spawnSync(process.execPath, [join(root, 'try.ts'), join(root, 'bytes')], { encoding: 'utf8' })
     assert.equal(ran.status, 0, ran.stderr)
     return ran
   }
 
   it('is left out with one line that says what to do, and everything works as without one', () => {
-    const { stdout, stderr } = tryWith(
-      'void *napi_register_module_v1(void *env, void *exports) { (void)env; return exports; }',
-    )
+    const { stdout, stderr } = tryWith(withoutVersion)
     assert.equal(stdout, 'null false 4 abcd\n')
     assert.match(stderr, /^[^\n]*<WARNING>: [^\n]*native addon is of version 0, [^\n]*run `npm run setup`[^\n]*\n$/)
   })
@@ -91,5 +95,14 @@ describe('an addon that is older or newer than the sources', { skip: noCompiler 
       }`)
     assert.equal(stdout, 'null false 4 abcd\n')
     assert.match(stderr, new RegExp(`version ${ADDON_VERSION + 1}, .* ${ADDON_VERSION}\\b`))
+  })
+
+  it('is told of at the terminal too, where the mount serves in the background', () => {
+    compile(withoutVersion)
+    const main = join(root, 'src/cmd/main.ts')
+    const where = [`sqlite3://${root}/none.db`, join(root, 'mnt')]
+    const args = [main, 'mount', '-d', '--no-syslog', '--log', join(root, 'log'), ...where]
+    const { stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' })
+    assert.match(stderr, /<WARNING>: [^\n]*run `npm run setup`/)
   })
 })
