@@ -332,6 +332,9 @@ export class FuseServer {
     const agreed: Agreed = agree({ major, minor, maxReadahead, flags, flags2 }, this.#init)
     this.#hasShortSetxattr = (agreed.flags & K.SETXATTR_EXT) === 0
     this.#bench = this.#newBench(agreed.flags & K.HANDLE_KILLPRIV_V2 ? new PrivilegeKeeper(this.#fs) : null)
+    this.#fs.agreed?.({
+      dropsOverwrittenPages: (agreed.flags2 & K.DIRECT_IO_ALLOW_MMAP) !== 0 && (agreed.flags & K.WRITEBACK_CACHE) === 0,
+    })
     const failed = this.#transport.replyOut(request, putInitOut(u32, 4, agreed, this.#init))
     this.#log.debug(`FUSE 7.${agreed.minor}, flags ${agreed.flags.toString(16)}, flags2 ${agreed.flags2.toString(16)}`)
     if (failed !== 0) this.#reportStarted(new Fault(`answer INIT: ${errnoName(failed)}`))

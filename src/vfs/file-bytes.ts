@@ -58,6 +58,7 @@ export abstract class FileBytes {
 
   read(ctx: Context, handle: FileHandle, offset: number, size: number): Maybe<readonly Buffer[] | Errno> {
     const { file } = handle
+    file.fillsPages = true
     if (file.busy !== null) return file.busy.then(() => this.read(ctx, handle, offset, size))
     if (size === 0) return NOTHING
     if (offset < file.length) return this.#readWithin(ctx, handle, offset, Math.min(offset + size, file.length))
@@ -105,13 +106,29 @@ export abstract class FileBytes {
   /** `openFlags` of the request: O_APPEND goes to the end wherever that is now (pages written back by the kernel come
    *  without it, their offset stands), O_DSYNC answers when the data is durable. */
   write(
+    handle: FileHandle,
+    offset: number,
+    data: Buffer,
+    openFlags: number,
+    accepted?: () => void,
+  ): Maybe<undefined | Errno> {
+    const { file, ino } = handle
+    if (!handle.writesPastPages || !file.fillsPages) return this.#write(file, offset, data, openFlags, accepted)
+    // The kernel dropped its pages before it asked us. A reader may have made it fetch them again since, as they were before.
+    file.fillsPages = false
+    return chain(this.#write(file, offset, data, openFlags), failure =>
+      chain(this.core.invalidator.inode(ino, offset, data.length), () => failure),
+    )
+  }
+
+  #write(
     file: OpenFile,
     offset: number,
     data: Buffer,
     openFlags: number,
     accepted?: () => void,
   ): Maybe<undefined | Errno> {
-    const again = (): Maybe<undefined | Errno> => this.write(file, offset, data, openFlags, accepted)
+    const again = (): Maybe<undefined | Errno> => this.#write(file, offset, data, openFlags, accepted)
     if (file.busy !== null) return file.busy.then(again)
     const writer = this.#writerOf(file)
     if (writer.failure !== undefined) return asWriteError(writer.failure)
@@ -174,7 +191,7 @@ export abstract class FileBytes {
     if (writer?.isDirty) writer.setMtime(attr.mtime)
   }
 
-  // ── durability ──────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── durability ──────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Blocks stored, slices named, blocks durable, names durable: in this order (design section 3). */
   async fsync(ino: Ino): Promise<undefined | Errno> {

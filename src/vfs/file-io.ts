@@ -13,6 +13,7 @@ import { seekData, seekHole } from './seek.ts'
 // open(2), asm-generic
 const O_ACCMODE = 0o3
 const O_RDONLY = 0o0
+const O_WRONLY = 0o1
 const O_TRUNC = 0o1000
 // <linux/fuse.h>
 const FOPEN_DIRECT_IO = 1 << 0
@@ -22,6 +23,10 @@ const SEEK_DATA = 3
 const SEEK_HOLE = 4
 
 export class FileIo extends FileChanges {
+  /** Handles that are open for writing alone write past the kernel's pages: a file that is written in one go costs one copy and its
+   *  length in memory less (docs/design/004). */
+  mayWritePastPages = false
+
   open(ctx: Context, ino: Ino, flags: number): Maybe<Opened | Errno> {
     const { meta, callers, changes, files, told } = this.core
     const caller = callers.of(ctx)
@@ -36,7 +41,7 @@ export class FileIo extends FileChanges {
       const cut = (flags & O_TRUNC) !== 0 ? this.resize(ino, () => meta.truncate(caller, ino, 0, true)) : undefined
       return chain(cut, attr => {
         if (isErrno(attr)) return chain(this.release(handle, null), () => attr)
-        return chain(this.#pageCache(handle.file, opened.unchanged), openFlags => ({ fh: handle.fh, openFlags }))
+        return chain(this.#pageCache(handle, opened.unchanged), openFlags => ({ fh: handle.fh, openFlags }))
       })
     })
   }
@@ -47,15 +52,17 @@ export class FileIo extends FileChanges {
     const known = files.get(ino)
     const file = files.hold(ino, known && changes.since(ino, moment) ? known.attr : attr)
     const writable = (flags & O_ACCMODE) !== O_RDONLY
-    return this.#addHandle(handles.newId(writable), file, writable)
+    const isWriteOnly = (flags & O_ACCMODE) === O_WRONLY
+    return this.#addHandle(handles.newId(writable), file, writable, isWriteOnly && this.mayWritePastPages)
   }
 
-  #addHandle(fh: number, file: OpenFile, writable: boolean): FileHandle {
+  #addHandle(fh: number, file: OpenFile, writable: boolean, writesPastPages: boolean): FileHandle {
     const handle: FileHandle = {
       kind: 'file',
       fh,
       ino: file.ino,
       writable,
+      writesPastPages,
       file,
       readAhead: this.newReadAhead(),
       lockOwners: null,
@@ -82,12 +89,18 @@ export class FileIo extends FileChanges {
   }
 
   /** What the kernel may keep of the file. Where it may not, it must not go on believing older attributes either. */
-  #pageCache(file: OpenFile, unchanged: boolean): Maybe<number> {
-    const { config, told, invalidator } = this.core
+  #pageCache(handle: FileHandle, unchanged: boolean): Maybe<number> {
+    const { file } = handle
+    const { told, invalidator } = this.core
     const shown = file.writer?.shown(file.attr) ?? file.attr
     const mustForget = told.differs(file.ino, shown)
-    const openFlags = config.directIo ? FOPEN_DIRECT_IO : unchanged ? FOPEN_KEEP_CACHE : 0
-    return chain(mustForget ? invalidator.inode(file.ino, -1, 0) : undefined, () => openFlags)
+    return chain(mustForget ? invalidator.inode(file.ino, -1, 0) : undefined, () => this.openFlags(handle, unchanged))
+  }
+
+  /** `unchanged`: what the kernel has of the file is still true. */
+  openFlags(handle: FileHandle, unchanged: boolean): number {
+    if (this.core.config.directIo) return FOPEN_DIRECT_IO
+    return (handle.writesPastPages ? FOPEN_DIRECT_IO : 0) | (unchanged ? FOPEN_KEEP_CACHE : 0)
   }
 
   /** The handle, or one for an id from before a restart: read-only, opened now. */
@@ -99,7 +112,7 @@ export class FileIo extends FileChanges {
     return chain(meta.open(callers.of(ctx), ino, O_RDONLY), opened => {
       if (isErrno(opened)) return opened === ENOENT ? EBADF : opened
       const other = handles.file(fh) // somebody else waited for the same
-      if (other === undefined) return this.#addHandle(fh, files.hold(ino, opened.attr), false)
+      if (other === undefined) return this.#addHandle(fh, files.hold(ino, opened.attr), false, false)
       return chain(meta.close(ino), () => other)
     })
   }

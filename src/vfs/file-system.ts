@@ -33,8 +33,17 @@ export interface Timeouts {
   readonly negativeEntry: number
 }
 
+/** What the kernel said it can do, that a file system has to know. */
+export interface KernelAbilities {
+  /** A write through a handle with FOPEN_DIRECT_IO drops the pages that it overwrites, and files may be mapped besides
+   *  (FUSE_DIRECT_IO_ALLOW_MMAP, Linux 6.6); and no pages are dirty but those that are mapped (no FUSE_WRITEBACK_CACHE). */
+  readonly dropsOverwrittenPages: boolean
+}
+
 export interface FileSystem {
   readonly timeouts: Timeouts
+  /** Before the first request, once. */
+  agreed?(kernel: KernelAbilities): void
   lookup(ctx: Context, parent: Ino, name: Name): Maybe<Entry | Errno>
   getattr(ctx: Context, ino: Ino, fh: number | null): Maybe<Attr | Errno>
   /** `size` together with attributes: truncate first, then the rest */

@@ -12,6 +12,8 @@ export interface FileHandle {
   readonly fh: number
   readonly ino: Ino
   readonly writable: boolean
+  /** The kernel hands us what is written without putting it into its pages. */
+  readonly writesPastPages: boolean
   readonly file: OpenFile
   readonly readAhead: ReadAhead
   /** owners that took POSIX or OFD locks through this handle */

@@ -16,6 +16,8 @@ export class OpenFile {
   touchedSec = 0
   /** mtime when the kernel last dropped its pages for a lock */
   lockedMtime: Time | null = null
+  /** The kernel may have got bytes for its pages since it was last told to drop them for a write past them. */
+  fillsPages = false
   /** handles, and operations that need the entry for a while */
   users = 0
   /** settles when the exclusive operation that runs is over */

@@ -17,6 +17,7 @@ import type {
   Entry,
   FileSystem,
   Invalidator,
+  KernelAbilities,
   LockOwner,
   Opened,
   Plock,
@@ -52,6 +53,10 @@ export class Vfs extends Attributes implements FileSystem {
   /** The kernel side, once there is one. */
   setInvalidator(invalidator: Invalidator): void {
     this.core.invalidator = invalidator
+  }
+
+  agreed({ dropsOverwrittenPages }: KernelAbilities): void {
+    this.io.mayWritePastPages = dropsOverwrittenPages
   }
 
   get openHandleCount(): number {
@@ -122,10 +127,9 @@ export class Vfs extends Attributes implements FileSystem {
 
   /** A file that turned out to be there already may have pages in the kernel that are no longer true. */
   #openedNew(made: Entry, moment: number, flags: number, isNew: boolean): Entry & Opened {
-    const { fh } = this.io.opened(made.ino, made.attr, moment, flags)
+    const handle = this.io.opened(made.ino, made.attr, moment, flags)
     const attr = this.core.tell(made.ino, made.attr)
-    const openFlags = this.config.directIo ? FOPEN_DIRECT_IO : isNew ? FOPEN_KEEP_CACHE : 0
-    return { ino: made.ino, attr, fh, openFlags }
+    return { ino: made.ino, attr, fh: handle.fh, openFlags: this.io.openFlags(handle, isNew) }
   }
 
   read(ctx: Context, ino: Ino, fh: number, offset: number, size: number): Maybe<readonly Buffer[] | Errno> {
@@ -148,7 +152,7 @@ export class Vfs extends Attributes implements FileSystem {
   ): Maybe<undefined | Errno> {
     const handle = this.core.handles.get(fh)
     if (handle?.kind === 'file')
-      return handle.writable ? this.io.write(handle.file, offset, data, openFlags, accepted) : EBADF
+      return handle.writable ? this.io.write(handle, offset, data, openFlags, accepted) : EBADF
     if (handle?.kind === 'internal') return this.internal?.write(ctx, ino, fh, offset, data)
     return EBADF
   }

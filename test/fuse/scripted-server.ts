@@ -43,6 +43,7 @@ export function scripted(
   const fs = new Proxy({} as FileSystem, {
     get: (_, method: string) => {
       if (method === 'timeouts') return timeouts
+      if (method === 'agreed') return answers.agreed
       return (_ctx: Context, ...given: unknown[]) => {
         const plain = given.filter(value => typeof value !== 'function')
         asked.push({ method, given: plain.map(value => (Buffer.isBuffer(value) ? value.toString('latin1') : value)) })

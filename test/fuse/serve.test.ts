@@ -8,7 +8,7 @@ import { type Ino, TRASH_INO } from '../../src/base/ino.ts'
 import { type Log, silentLog } from '../../src/base/log.ts'
 import * as K from '../../src/fuse/constants.ts'
 import { FuseServer } from '../../src/fuse/serve.ts'
-import type { Context } from '../../src/vfs/file-system.ts'
+import type { Context, KernelAbilities } from '../../src/vfs/file-system.ts'
 import { args, FakeTransport, INIT_ARGS } from './fake-transport.ts'
 import { type Asked, ATTR, LAST, later, lockArgs, scripted, serving } from './scripted-server.ts'
 
@@ -41,6 +41,23 @@ describe('INIT', () => {
     const flags = init.payload.readUInt32LE(12)
     for (const wanted of [K.WRITEBACK_CACHE, K.POSIX_ACL, K.DONT_MASK, K.ASYNC_DIO]) assert.ok(flags & wanted)
     assert.ok(!(flags & K.DO_READDIRPLUS))
+  })
+  test('the file system hears whether written handles may pass by the pages', () => {
+    const drops: boolean[] = []
+    const agreed = ({ dropsOverwrittenPages }: KernelAbilities): void => void drops.push(dropsOverwrittenPages)
+    serving({ agreed })
+    serving({ agreed }, { writebackCache: true })
+    const transport = new FakeTransport()
+    const server = new FuseServer(transport, scripted({ agreed }).fs, {
+      maxWrite: 131_072,
+      acl: false,
+      writebackCache: false,
+      asyncDio: false,
+      log: silentLog,
+    })
+    void server.start()
+    transport.ask(K.INIT, 0n, args(7, 38, 65_536, 0x7fffffff, 0xf, ...new Array<number>(11).fill(0)))
+    assert.deepEqual(drops, [true, false, false])
   })
   test('an older kernel gets its own version, no second word of flags and the short SETXATTR', () => {
     const transport = new FakeTransport()

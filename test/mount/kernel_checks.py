@@ -170,6 +170,56 @@ def appenders_do_not_overwrite_each_other(d):
     assert len(found) == 4 * lines and all(len(set(line)) == 1 and len(line) == 50 for line in found)
 
 
+def mappings_beside_a_writer_show_each_write_when_it_has_returned(d):
+    """A write in one call is several requests; pages that a reader fetches between them must not outlive the call."""
+    size = 12 * MIB
+    write(d + '/f', bytes([255]) * size)
+    code = "import os,sys,mmap\nm=mmap.mmap(os.open(sys.argv[1],os.O_RDONLY),0,prot=mmap.PROT_READ)\nwhile os.getppid()==%d:\n  for at in range(0,%d,4096): m[at]" % (os.getpid(), size)
+    readers = [subprocess.Popen([sys.executable, '-c', code, d + '/f']) for _ in range(2)]
+    fd, own = os.open(d + '/f', os.O_WRONLY), os.open(d + '/f', os.O_RDONLY)
+    try:
+        with mmap.mmap(own, size, prot=mmap.PROT_READ) as mapped:
+            for version in range(25):
+                expected = bytes([version]) * size
+                assert os.pwrite(fd, expected, 0) == size
+                found = mapped[:]
+                assert found == expected, 'write %d: %s' % (version, set(found))
+                for at in range(0, size, MIB):
+                    assert os.pread(own, MIB, at) == expected[:MIB]
+    finally:
+        for reader in readers:
+            reader.kill()
+            reader.wait()
+
+
+def what_is_written_shows_in_a_mapping_and_the_mapping_in_what_is_read(d):
+    write(d + '/f', b'a' * 16384)
+    both, fd = os.open(d + '/f', os.O_RDWR), os.open(d + '/f', os.O_WRONLY)
+    with mmap.mmap(both, 16384) as mapped:
+        assert mapped[:4] == b'aaaa'
+        mapped[8192:8196] = b'same'
+        os.pwrite(fd, b'else', 0)
+        assert mapped[:8] == b'elseaaaa'
+        # dirty in the mapping, overwritten beside it in the same page
+        os.pwrite(fd, b'next', 8196)
+        assert mapped[8192:8204] == b'samenextaaaa'
+        mapped.flush()
+        assert os.pread(both, 12, 8192) == b'samenextaaaa'
+    os.close(both)
+    os.close(fd)
+    assert read(d + '/f') == b'else' + b'a' * 8188 + b'samenext' + b'a' * 8184
+
+
+def a_follower_reads_line_after_line(d):
+    fd, follower = os.open(d + '/f', os.O_WRONLY | os.O_APPEND | os.O_CREAT), os.open(d + '/f', os.O_RDONLY)
+    for line in range(300):
+        os.write(fd, b'%06d\n' % line)
+        assert os.read(follower, 100) == b'%06d\n' % line
+        assert os.fstat(follower).st_size == 7 * (line + 1)
+    os.writev(fd, [b'%03d' % i for i in range(1000)])
+    assert os.read(follower, 4000) == b''.join(b'%03d' % i for i in range(1000))
+
+
 def open_with_truncation_empties_the_file(d):
     write(d + '/f', b'x' * 5 * MIB)
     os.close(os.open(d + '/f', os.O_WRONLY | os.O_TRUNC))

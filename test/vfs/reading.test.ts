@@ -13,7 +13,10 @@ import {
   create,
   KIB,
   lengthOf,
+  O_EXCL,
   O_RDONLY,
+  O_RDWR,
+  O_WRONLY,
   ok,
   open,
   openVolume,
@@ -156,6 +159,60 @@ describe('reading what the store has', () => {
     const made = await ok(v.vfs.create(ROOT, ROOT_INO, 'f', 0o644, 0, 2))
     assert.equal(made.openFlags, 1)
     assert.equal((await ok(v.vfs.open(ROOT, made.ino, 0))).openFlags, 1)
+    await v.close()
+  })
+
+  it('a handle for writing alone writes past the pages of a kernel that drops what is overwritten', async () => {
+    const v = await openVolume()
+    const flagsOf = async (flags: number): Promise<number> => {
+      const made = await ok(v.vfs.create(ROOT, ROOT_INO, `f${flags}`, 0o644, 0, flags))
+      const again = await ok(v.vfs.open(ROOT, made.ino, flags))
+      assert.equal(again.openFlags, made.openFlags)
+      return made.openFlags
+    }
+    assert.equal(await flagsOf(O_WRONLY), 2)
+    v.vfs.agreed({ dropsOverwrittenPages: true })
+    assert.equal(await flagsOf(O_WRONLY | O_EXCL), 1 | 2)
+    assert.equal(await flagsOf(O_RDWR | O_EXCL), 2)
+    await v.close()
+  })
+
+  it('a write past the pages makes the kernel drop what was read since the one before, and only that', async () => {
+    const v = await openVolume()
+    v.vfs.agreed({ dropsOverwrittenPages: true })
+    const reader = await create(v, 'f')
+    const writer = await open(v, reader.ino, O_WRONLY)
+    await write(v, writer, 0, pattern(100))
+    assert.deepEqual(v.invalidated, [])
+    await read(v, reader, 0, 100)
+    await write(v, writer, 10, pattern(20))
+    assert.deepEqual(v.invalidated, [`${reader.ino} 10+20`])
+    await write(v, writer, 20, pattern(20))
+    assert.equal(v.invalidated.length, 1)
+    await read(v, reader, 0, 100)
+    await write(v, reader, 0, pattern(20))
+    assert.equal(v.invalidated.length, 1, 'the kernel has the bytes of this one in its pages')
+    await v.close()
+  })
+
+  it('such a write is answered when the pages are dropped, not before', async () => {
+    const v = await openVolume()
+    v.vfs.agreed({ dropsOverwrittenPages: true })
+    const reader = await create(v, 'f')
+    const writer = await open(v, reader.ino, O_WRONLY)
+    await read(v, reader, 0, 100)
+    let drop = (): void => {}
+    const dropped = new Promise<void>(resolve => (drop = resolve))
+    v.vfs.setInvalidator({ inode: () => dropped, entry: () => {} })
+    let answered = 0
+    const written = v.vfs.write(ROOT, writer.ino, writer.fh, 0, pattern(10), 0, () => answered++)
+    const settled = Promise.resolve(written).then(() => answered++)
+    await sleep(20)
+    assert.equal(answered, 0)
+    assert.deepEqual(await read(v, reader, 0, 100), pattern(10))
+    drop()
+    await settled
+    assert.equal(answered, 1)
     await v.close()
   })
 })
