@@ -2,6 +2,7 @@
  *  nothing itself: views are cached in meta, blocks in chunk. Answers at once when both do; copies nothing. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import { AssertionFailure } from '../base/assert.ts'
 import { EBADF, EINTR, ENOENT, type Errno, isErrno } from '../base/errno.ts'
 import { Fault } from '../base/fault.ts'
@@ -15,8 +16,12 @@ import { CHUNK_BYTES, firstEndingAfter, type SliceRecord } from '../meta/model/s
 const ZEROS = Buffer.alloc(1 << 20)
 /** A reply of more pieces is joined: writev(2) takes 1024, and each piece costs more than copying its few bytes. */
 const MAX_PIECES = 256
+/** of the lists within one read, for which a failure does not count */
+const MAX_RENEWALS = 10
 
 type Bytes = readonly Buffer[]
+/** of the chunks that a read touches */
+type Lists = readonly (readonly SliceRecord[] | Errno)[]
 
 export interface FileReaderOptions {
   readonly meta: Meta
@@ -72,15 +77,26 @@ export class FileReader {
     }
   }
 
+  /** Counted are attempts with lists that were still so afterwards. Where another client has compacted meanwhile, what the old list named
+   *  may be deleted already, which says nothing of the store. */
   async #tryAgain(cancel: Cancel, ino: Ino, from: number, to: number, first: unknown): Promise<Bytes | Errno> {
     let failure = first
-    for (let attempt = 1; attempt < this.#o.ioRetries; attempt++) {
+    let tried: Lists | null = null
+    for (let failures = 1, renewals = 0; ; ) {
       if (failure instanceof AssertionFailure) throw failure
       if (failure instanceof Fault && failure.isPermanent) break
       if (cancel.cancelled) return EINTR
-      // The slices may have been replaced by compaction since they were listed.
-      for (let i = Math.floor(from / CHUNK_BYTES); i * CHUNK_BYTES < to; i++) this.#o.meta.forgetChunks(ino, i)
-      await sleep(retryDelayMs(attempt))
+      try {
+        const lists: Lists = await this.#listAnew(ino, from, to)
+        const isNews = renewals < MAX_RENEWALS && !isDeepStrictEqual(lists, tried)
+        if (isNews) renewals++
+        else if (++failures >= this.#o.ioRetries) break
+        tried = lists
+      } catch (error) {
+        failure = error
+        if (++failures >= this.#o.ioRetries) break
+      }
+      await sleep(retryDelayMs(failures))
       try {
         return await this.#attempt(ino, from, to)
       } catch (error) {
@@ -88,6 +104,13 @@ export class FileReader {
       }
     }
     throw new Fault(`read inode ${inoToString(ino)} at ${from} + ${to - from}`, { cause: failure })
+  }
+
+  async #listAnew(ino: Ino, from: number, to: number): Promise<Lists> {
+    const indexes: number[] = []
+    for (let i = Math.floor(from / CHUNK_BYTES); i * CHUNK_BYTES < to; i++) indexes.push(i)
+    for (const index of indexes) this.#o.meta.forgetChunks(ino, index)
+    return await Promise.all(indexes.map(index => this.#o.meta.readChunk(ino, index)))
   }
 
   #attempt(ino: Ino, from: number, to: number): Maybe<Bytes | Errno> {
