@@ -9,7 +9,6 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { mountedVolume } from '../test/mount/harness.ts'
 import {
   buildClient,
@@ -17,6 +16,7 @@ import {
   measure,
   median,
   mountNull,
+  optionsOf,
   peakMiB,
   printTable,
   ratioText,
@@ -24,10 +24,7 @@ import {
   whole,
 } from './harness.ts'
 
-const { values } = parseArgs({
-  options: { runs: { type: 'string', default: '5' }, size: { type: 'string', default: '512' } },
-})
-const [runs, size] = [Number(values.runs), Number(values.size)]
+const { runs, size } = optionsOf({ runs: 5, size: 512 })
 const GOAL = 0.6
 const table: string[][] = []
 

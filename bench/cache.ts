@@ -12,7 +12,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parseArgs, promisify } from 'node:util'
+import { promisify } from 'node:util'
 import { ask, OP_INFO } from '../src/cmd/control-client.ts'
 import { parseInfo } from '../src/cmd/info.ts'
 import { cli, mountedVolume, type TestVolume } from '../test/mount/harness.ts'
@@ -22,21 +22,14 @@ import {
   measure,
   median,
   mountNull,
+  optionsOf,
   peakMiB,
   printTable,
   ratioText,
   whole,
 } from './harness.ts'
 
-const { values } = parseArgs({
-  options: {
-    runs: { type: 'string', default: '3' },
-    size: { type: 'string', default: '256' },
-    levels: { type: 'string', default: 'extend,full,none' },
-    seconds: { type: 'string', default: '2' },
-  },
-})
-const [runs, size] = [Number(values.runs), Number(values.size)]
+const { runs, size, levels, seconds } = optionsOf({ runs: 3, size: 256, levels: 'extend,full,none', seconds: 2 })
 const GOAL = 0.8
 const PAGE = 4096
 /** for what was warmed up to be in files */
@@ -88,7 +81,7 @@ async function fio(directory: string, jobs: number): Promise<{ rate: number; byt
     '--ioengine=psync',
     '--thread',
     `--numjobs=${jobs}`,
-    `--runtime=${values.seconds}`,
+    `--runtime=${seconds}`,
     '--time_based',
     '--group_reporting',
     '--output-format=json',
@@ -173,7 +166,7 @@ async function compare(level: string): Promise<void> {
 }
 
 try {
-  for (const level of values.levels.split(',')) await compare(level)
+  for (const level of levels.split(',')) await compare(level)
 } finally {
   rmSync(dir, { recursive: true, force: true })
 }

@@ -14,30 +14,32 @@ import { generateKeyPairSync } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs, promisify } from 'node:util'
+import { promisify } from 'node:util'
 import { SystemClock } from '../src/base/clock.ts'
 import { type Compression, openCodec } from '../src/chunk/codec.ts'
 import { withEncryption } from '../src/object/encrypt.ts'
 import { MemStore } from '../src/object/mem.ts'
 import type { ObjectStore } from '../src/object/store.ts'
 import { mountedVolume } from '../test/mount/harness.ts'
-import { buildClient, cpuSeconds, measure, median, peakMiB, printTable, resetPeak, whole } from './harness.ts'
+import {
+  buildClient,
+  cpuSeconds,
+  measure,
+  median,
+  optionsOf,
+  peakMiB,
+  printTable,
+  resetPeak,
+  whole,
+} from './harness.ts'
 
-const { values } = parseArgs({
-  options: {
-    size: { type: 'string', default: '256' },
-    runs: { type: 'string', default: '3' },
-    'at-once': { type: 'string', default: '4' },
-    'key-bits': { type: 'string', default: '2048' },
-    'mount-size': { type: 'string', default: '256' },
-    only: { type: 'string', default: '' },
-  },
-})
+const asked = optionsOf({ size: 256, runs: 3, 'at-once': 4, 'key-bits': 2048, 'mount-size': 256, only: '' })
+const { runs, only } = asked
 const exec = promisify(execFile)
 const BLOCK = 4 << 20
-const BLOCKS = (Number(values.size) << 20) / BLOCK
-const atOnce = Number(values['at-once'])
-const { privateKey } = generateKeyPairSync('rsa', { modulusLength: Number(values['key-bits']) })
+const BLOCKS = (asked.size << 20) / BLOCK
+const atOnce = asked['at-once']
+const { privateKey } = generateKeyPairSync('rsa', { modulusLength: asked['key-bits'] })
 const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }) as string
 
 /** Keeps the first objects and throws the others away, so that a put costs what is before the store. */
@@ -128,15 +130,15 @@ async function openWay(compression: Compression, algorithm: string): Promise<Way
 
 const names = (['none', 'lz4', 'zstd'] as const)
   .flatMap(compression => ['none', 'aes256gcm-rsa', 'chacha20-rsa'].map(algorithm => [compression, algorithm] as const))
-  .filter(name => values.only.split(',').some(wanted => name.join('/').includes(wanted)))
+  .filter(name => only.split(',').some(wanted => name.join('/').includes(wanted)))
 if (BLOCKS > 0) await withoutMounts()
-if (Number(values['mount-size']) > 0) await throughMounts(Number(values['mount-size']))
+if (asked['mount-size'] > 0) await throughMounts(asked['mount-size'])
 
 async function withoutMounts(): Promise<void> {
   const ways: Way[] = []
   for (const [compression, algorithm] of names) ways.push(await openWay(compression, algorithm))
   // All ways in turn, again and again: what else the machine does falls on all of them.
-  for (let run = 0; run < Number(values.runs); run++) {
+  for (let run = 0; run < runs; run++) {
     for (const { put, get, puts, gets } of ways) {
       for (let i = 0; i < 8; i++) await put(i)
       puts.push(await costOf(put))
@@ -201,7 +203,7 @@ async function throughMount(
     mkdirSync(directory)
     const costs: Record<'writes' | 'reads', ThroughMount[]> = { writes: [], reads: [] }
     const peaks = { write: 0, read: 0 }
-    for (let run = 0; run <= Number(values.runs); run++) {
+    for (let run = 0; run <= runs; run++) {
       const write = await cost(() => exec('dd', [`if=${text}`, `of=${join(directory, 'big')}`, 'bs=1M', 'status=none']))
       const read = await cost(() => measure(client, 'read', directory, size))
       peaks.write = Math.max(peaks.write, write.peak)

@@ -4,7 +4,6 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import Database from 'better-sqlite3'
 
 import { SystemClock } from '../src/base/clock.ts'
@@ -16,11 +15,9 @@ import { Driver } from '../src/meta/driver.ts'
 import { SqliteEngine } from '../src/meta/engine/sqlite/engine.ts'
 import type { Cursor, DirEntry, Page } from '../src/meta/engine.ts'
 import { initVolume } from '../src/meta/ops/init-volume.ts'
+import { optionsOf } from './harness.ts'
 
-const { values } = parseArgs({
-  options: { count: { type: 'string', default: '20000' }, pages: { type: 'string', default: '1024,4096' } },
-})
-const count = Number(values.count)
+const { count, pages } = optionsOf({ count: 20_000, pages: '1024,4096' })
 const clock = new SystemClock()
 const caller = { uid: 0, gid: 0, gids: [0], now: clock.now(), check: false }
 const file = { type: 1, mode: 0o644, umask: 0, rdev: 0, target: '' }
@@ -92,7 +89,7 @@ async function rates(pageBytes: number): Promise<Record<string, number>> {
   }
 }
 
-for (const pageBytes of values.pages.split(',').map(Number)) {
+for (const pageBytes of pages.split(',').map(Number)) {
   const runs = [await rates(pageBytes), await rates(pageBytes), await rates(pageBytes)]
   console.log(`pages of ${pageBytes} bytes`)
   for (const name of Object.keys(runs[0]!)) {

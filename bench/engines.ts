@@ -5,7 +5,6 @@
  *
  *  Servers are started for it, on loopback, with durability off; between them and the client lies a proxy that counts. */
 
-import { parseArgs } from 'node:util'
 import { SystemClock } from '../src/base/clock.ts'
 import { isErrno } from '../src/base/errno.ts'
 import { type Ino, ROOT_INO } from '../src/base/ino.ts'
@@ -16,15 +15,9 @@ import { Driver } from '../src/meta/driver.ts'
 import { initVolume } from '../src/meta/ops/init-volume.ts'
 import { allEngines } from '../test/servers/engines.ts'
 import { type Protocol, Wire } from '../test/servers/wire.ts'
-import { printTable } from './harness.ts'
+import { optionsOf, printTable } from './harness.ts'
 
-const { values } = parseArgs({
-  options: {
-    engines: { type: 'string', default: 'redis,postgres,mysql,sqlite3' },
-    count: { type: 'string', default: '300' },
-  },
-})
-const count = Number(values.count)
+const { engines, count } = optionsOf({ engines: 'redis,postgres,mysql,sqlite3', count: 300 })
 const clock = new SystemClock()
 const caller = { uid: 0, gid: 0, gids: [0], now: clock.now(), check: false }
 /** as many as a mount asks for at once */
@@ -183,7 +176,7 @@ async function round(
   }
 }
 
-for (const kind of values.engines.split(',')) {
+for (const kind of engines.split(',')) {
   const served = await serve(kind)
   const meta = await openVolume(served.url)
   const rows = new Map<string, Row>(STEPS.map(([name]) => [name, { trips: 0, statements: 0, rates: [], cpuMicros: 0 }]))

@@ -6,11 +6,26 @@ import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_pro
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
+import { parseArgs, promisify } from 'node:util'
 import { projectRoot } from '../test/mount/harness.ts'
 
 const MiB = 1024
 const exec = promisify(execFile)
+
+/** The options of the command line, each a number where its default is one. Throws where one is unknown, or is no number. */
+export function optionsOf<T extends Readonly<Record<string, number | string>>>(
+  defaults: T,
+): { readonly [K in keyof T]: T[K] extends number ? number : string } {
+  const names = Object.keys(defaults)
+  const { values } = parseArgs({ options: Object.fromEntries(names.map(name => [name, { type: 'string' as const }])) })
+  const taken = names.map(name => {
+    const given = values[name] ?? defaults[name]
+    const value = typeof defaults[name] === 'number' ? Number(given) : given
+    if (Number.isNaN(value)) throw new Error(`--${name} ${given}: a number is wanted`)
+    return [name, value]
+  })
+  return Object.fromEntries(taken)
+}
 
 export const median = (list: readonly number[]): number => [...list].sort((a, b) => a - b)[list.length >> 1]!
 

@@ -12,15 +12,12 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parseArgs, promisify } from 'node:util'
+import { promisify } from 'node:util'
 import { newVolume, run } from '../test/mount/harness.ts'
 import { ACCESS_KEY, SECRET_KEY, skipVersity, startVersity } from '../test/servers/s3.ts'
-import { buildClient, measure, peakMiB, printTable, resetPeak, whole } from './harness.ts'
+import { buildClient, measure, optionsOf, peakMiB, printTable, resetPeak, whole } from './harness.ts'
 
-const { values } = parseArgs({
-  options: { size: { type: 'string', default: '512' }, only: { type: 'string', default: '' } },
-})
-const size = Number(values.size)
+const { size, only } = optionsOf({ size: 512, only: '' })
 const BUFFER_MIB = 300
 const BASE_MIB = 300
 const CACHE_MIB = 200
@@ -185,9 +182,7 @@ function loads(bucket: (() => readonly string[]) | null): Load[] {
       work: directory => juicefs('compact', directory),
     },
   ]
-  return rows
-    .filter(row => row !== null)
-    .filter(({ name }) => values.only.split(',').some(wanted => name.includes(wanted)))
+  return rows.filter(row => row !== null).filter(({ name }) => only.split(',').some(wanted => name.includes(wanted)))
 }
 
 /** Looks at RssAnon until told to stop. */

@@ -9,7 +9,6 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { mountedVolume } from '../test/mount/harness.ts'
 import {
   buildClient,
@@ -17,20 +16,14 @@ import {
   measure,
   median,
   mountNull,
+  optionsOf,
   printTable,
   ratioText,
   type Step,
   whole,
 } from './harness.ts'
 
-const { values } = parseArgs({
-  options: {
-    runs: { type: 'string', default: '5' },
-    count: { type: 'string', default: '4000' },
-    entries: { type: 'string', default: '100000' },
-  },
-})
-const [runs, count, entries] = [Number(values.runs), Number(values.count), Number(values.entries)]
+const { runs, count, entries } = optionsOf({ runs: 5, count: 4000, entries: 100_000 })
 const GOALS: Partial<Record<Step, number>> = { stat: 0.5, create: 0.35, unlink: 0.35, readdir: 0.3 }
 
 interface Side {

@@ -6,12 +6,12 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
 import { mountedVolume } from '../test/mount/harness.ts'
 import {
   buildClient,
   cpuSeconds,
   measure,
+  optionsOf,
   peakMiB,
   printTable,
   resetPeak,
@@ -23,10 +23,7 @@ import {
 /** An idle client has collected and given back by then. */
 const IDLE_MS = 12_000
 
-const { values } = parseArgs({
-  options: { count: { type: 'string', default: '1000000' }, threads: { type: 'string', default: '8' } },
-})
-const [count, threads] = [Number(values.count), Number(values.threads)]
+const { count, threads } = optionsOf({ count: 1_000_000, threads: 8 })
 
 const dir = mkdtempSync(join(tmpdir(), 'juicefs-ts-bench-'))
 const client = buildClient(dir)

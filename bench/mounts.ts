@@ -18,7 +18,6 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
 import { SystemClock } from '../src/base/clock.ts'
 import { checksumOf } from '../src/object/checksum.ts'
 import { openS3 } from '../src/object/s3/open.ts'
@@ -34,7 +33,7 @@ import {
   startVersity,
 } from '../test/servers/s3.ts'
 import { type BareServer, bareRequest, sendAllBare, sendAllOverSockets } from './bare-s3.ts'
-import { cpuSeconds, median, peakMiB, printTable } from './harness.ts'
+import { cpuSeconds, median, optionsOf, peakMiB, printTable } from './harness.ts'
 import { now, type Times } from './mount-application.ts'
 import { type ClientName, type Endpoint, type MountedClient, makeCertificate, newClient } from './mount-clients.ts'
 
@@ -58,38 +57,31 @@ interface Place {
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      servers: { type: 'string', default: 'versitygw,s3proxy' },
-      tls: { type: 'string', default: 'no,yes' },
-      mounts: { type: 'string', default: 'ours,rclone,s3fs' },
-      rounds: { type: 'string', default: '3' },
-      minutes: { type: 'string', default: '6' },
-      size: { type: 'string', default: '256' },
-      files: { type: 'string', default: '100' },
-      'file-size': { type: 'string', default: '128' },
-      programs: { type: 'string', default: '1' },
-      uploads: { type: 'string', default: '20' },
-    },
+  const asked = optionsOf({
+    servers: 'versitygw,s3proxy',
+    tls: 'no,yes',
+    mounts: 'ours,rclone,s3fs',
+    rounds: 3,
+    minutes: 6,
+    size: 256,
+    files: 100,
+    'file-size': 128,
+    programs: 1,
+    uploads: 20,
   })
-  const load = {
-    mib: Number(values.size),
-    files: Number(values.files),
-    fileKib: Number(values['file-size']),
-    programs: Number(values.programs),
-    uploads: Number(values.uploads),
-  }
-  const names = values.mounts.split(',') as ClientName[]
+  const { files, programs, uploads, rounds } = asked
+  const load = { mib: asked.size, files, fileKib: asked['file-size'], programs, uploads }
+  const names = asked.mounts.split(',') as ClientName[]
   const dir = mkdtempSync(join(tmpdir(), 'bench-mounts-'))
   const removeAtExit = (path: string): void =>
     void process.once('exit', () => rmSync(path, { recursive: true, force: true }))
   removeAtExit(dir)
-  const cases = values.servers
+  const cases = asked.servers
     .split(',')
-    .flatMap(server => values.tls.split(',').map(tls => [server, tls === 'yes'] as const))
-  const endMs = performance.now() + Number(values.minutes) * 60_000
+    .flatMap(server => asked.tls.split(',').map(tls => [server, tls === 'yes'] as const))
+  const endMs = performance.now() + asked.minutes * 60_000
   for (const [i, [server, isSecure]] of cases.entries()) {
-    const limit = { rounds: Number(values.rounds), ms: (endMs - performance.now()) / (cases.length - i) }
+    const limit = { rounds, ms: (endMs - performance.now()) / (cases.length - i) }
     const place = await start(server, isSecure ? makeCertificate(dir) : undefined)
     if (place === null) continue
     removeAtExit(place.program.dir)

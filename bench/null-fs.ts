@@ -21,6 +21,9 @@ import { type Attr, TYPE_DIRECTORY, TYPE_FILE } from '../src/meta/model/attr.ts'
 import type { AddEntry, Context, Entry, FileSystem, Opened, SetAttr, Timeouts, Usage } from '../src/vfs/file-system.ts'
 
 const FOPEN_DIRECT_IO = 1
+// open(2)
+const O_ACCMODE = 0o3
+const O_WRONLY = 0o1
 const maxWrite = Number(process.argv[3] ?? 1 << 20)
 const TIME = { sec: 1_700_000_000, nsec: 0 }
 const PIECE = Buffer.alloc(1 << 20, 'x')
@@ -81,6 +84,9 @@ class Pieces {
   }
 }
 
+/** Handles for writing alone pass by the kernel's pages (docs/design/004). */
+const asMountsAnswer = (flags: number): number => ((flags & O_ACCMODE) === O_WRONLY ? FOPEN_DIRECT_IO : 0)
+
 class NullFileSystem implements FileSystem {
   readonly timeouts: Timeouts
   readonly #big: Pieces | null
@@ -135,9 +141,16 @@ class NullFileSystem implements FileSystem {
     if (set.size !== undefined && this.#attrs.has(ino)) this.#attrs.set(ino, attrOf(TYPE_FILE, set.size))
     return this.#attr(ino)
   }
-  create(_ctx: Context, parent: Ino, name: Name): (Entry & Opened) | Errno {
+  create(
+    _ctx: Context,
+    parent: Ino,
+    name: Name,
+    _mode: number,
+    _umask: number,
+    flags: number,
+  ): (Entry & Opened) | Errno {
     const names = this.#directories.get(parent)
-    return names ? { ...this.#add(names, name, 0), fh: 1, openFlags: 0 } : ENOTDIR
+    return names ? { ...this.#add(names, name, 0), fh: 1, openFlags: asMountsAnswer(flags) } : ENOTDIR
   }
   mknod(_ctx: Context, parent: Ino, name: Name): Entry | Errno {
     const names = this.#directories.get(parent)
@@ -173,9 +186,9 @@ class NullFileSystem implements FileSystem {
     return undefined
   }
 
-  open(_ctx: Context, ino: Ino): Opened | Errno {
+  open(_ctx: Context, ino: Ino, flags: number): Opened | Errno {
     if (this.#attr(ino) === DIRECTORY_ATTR) return EISDIR
-    return { fh: 1, openFlags: this.#direct.has(ino) ? FOPEN_DIRECT_IO : 0 }
+    return { fh: 1, openFlags: this.#direct.has(ino) ? FOPEN_DIRECT_IO : asMountsAnswer(flags) }
   }
   read(_ctx: Context, ino: Ino, _fh: number, offset: number, size: number): readonly Buffer[] {
     const { length } = this.#attr(ino)

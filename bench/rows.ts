@@ -5,23 +5,16 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 
 import { cli, mountedVolume } from '../test/mount/harness.ts'
-import { cpuSeconds, median, mountNull, peakMiB, printTable, rssMiB } from './harness.ts'
+import { cpuSeconds, median, mountNull, optionsOf, peakMiB, printTable, rssMiB } from './harness.ts'
 
-const { values } = parseArgs({
-  options: {
-    runs: { type: 'string', default: '3' },
-    big: { type: 'string', default: '512M' },
-    files: { type: 'string', default: '200' },
-  },
-})
+const { runs, big, files } = optionsOf({ runs: 3, big: '512M', files: 200 })
 const rows = ['Write big file', 'Read big file', 'Write small file', 'Read small file', 'Stat file'] as const
 
 function benchmark(path: string): number[] {
   const ran = cli(
-    ['bench', '--big-file-size', values.big, '--small-file-count', values.files, path],
+    ['bench', '--big-file-size', big, '--small-file-count', String(files), path],
     { DISPLAY_PROGRESSBAR: 'false' },
     600_000,
   )
@@ -42,7 +35,7 @@ try {
   const [ours, theirs, ceiling]: [number[][], number[][], number[][]] = [[], [], []]
   const pid = volume.pid()
   benchmark(plain)
-  for (let i = 0; i < Number(values.runs); i++) {
+  for (let i = 0; i < runs; i++) {
     theirs.push(benchmark(plain))
     ceiling.push(benchmark(nothing.mountPoint))
     ours.push(benchmark(join(volume.mountPoint, 'bench')))

@@ -4,12 +4,10 @@
 
 import { spawnSync } from 'node:child_process'
 import { statSync } from 'node:fs'
-import { parseArgs } from 'node:util'
 import { launcher, newVolume } from '../test/mount/harness.ts'
-import { median, printTable } from './harness.ts'
+import { median, optionsOf, printTable } from './harness.ts'
 
-const { values } = parseArgs({ options: { runs: { type: 'string', default: '5' } } })
-const runs = Number(values.runs)
+const { runs } = optionsOf({ runs: 5 })
 
 function millis(work: () => void): number {
   const start = performance.now()
