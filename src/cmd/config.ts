@@ -24,7 +24,7 @@ import type { Options } from './flags.ts'
 import { raised } from './format.ts'
 import { bytesText, mbpsText, withCommas } from './humanize.ts'
 import { confirm, YELLOW_WARNING } from './prompt.ts'
-import { checkTrashDays, loadFormat, proveStorage, storedBucket, storeSetting } from './setting.ts'
+import { checkTrashDays, loadSetting, proveStorage, storedBucket, storeSetting, understood } from './setting.ts'
 import { log as terminalLog } from './terminal-log.ts'
 import { checkTag } from './values.ts'
 import { NOT_FORMATTED, openEngine, openStorage } from './volume.ts'
@@ -43,8 +43,9 @@ export async function run(options: Options, [metaUrl = '']: readonly string[]): 
   const log = terminalLog()
   const engine = await openEngine(metaUrl, { log, mustExist: true })
   try {
-    const stored = await loadFormat(engine)
-    if (!stored) throw new CommandError(NOT_FORMATTED)
+    const json = await loadSetting(engine)
+    if (json === null) throw new CommandError(NOT_FORMATTED)
+    const stored = understood(json)
     if (!options.anyGiven(['yes', 'force'])) {
       process.stdout.write(`${showFormat(secretsRemoved(stored))}\n`)
       return 0
@@ -62,8 +63,11 @@ export async function run(options: Options, [metaUrl = '']: readonly string[]): 
     if (!draft.old.UserGroupQuota && draft.next.UserGroupQuota) await countOwners(engine)
     // Secrets that were stored in plain stay so unless asked.
     const encrypt = encrypts || stored.KeyEncrypted === true || !hasSecrets(stored)
-    await storeSetting(engine, draft.next, { isNew: false, encrypt })
-    if (!draft.old.DirStats && draft.next.DirStats) await forgetDirUsage(engine)
+    const startsDirStats = !draft.old.DirStats && draft.next.DirStats === true
+    // An interruption leaves them switched off; and once more for directories that were made meanwhile.
+    if (startsDirStats) await forgetDirUsage(engine)
+    await storeSetting(engine, draft.next, { replaces: json, encrypt })
+    if (startsDirStats) await forgetDirUsage(engine)
     process.stdout.write(draft.lines.map(each => `${each}\n`).join(''))
     return 0
   } finally {

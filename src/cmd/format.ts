@@ -27,7 +27,15 @@ import { CommandError, messageOf } from './exit.ts'
 import type { Options } from './flags.ts'
 import { bytesText } from './humanize.ts'
 import { maskPassword, parseMetaUrl } from './meta-url.ts'
-import { checkTrashDays, defaultBucket, loadFormat, proveStorage, storedBucket, storeSetting } from './setting.ts'
+import {
+  checkTrashDays,
+  defaultBucket,
+  loadSetting,
+  proveStorage,
+  storedBucket,
+  storeSetting,
+  understood,
+} from './setting.ts'
 import { log as terminalLog } from './terminal-log.ts'
 import { checkTag } from './values.ts'
 import { openEngine, openStorage, refuseUnsupported, warnOfClasses } from './volume.ts'
@@ -60,7 +68,8 @@ export async function run(options: Options, [metaUrl = '', name = '']: readonly 
   let engine: Engine | null = isThere ? await openEngine(url, { log, mustExist: true }) : null
   try {
     if (!engine) log.info(`Meta address: ${maskPassword(url)}`)
-    const old = engine && (await loadFormat(engine))
+    const replaces = engine && (await loadSetting(engine))
+    const old = replaces === null ? null : understood(replaces)
     if (old && options.bool('no-update')) return 0
     const wanted = old ? updated(old, options, name, log) : fresh(options, name, log)
     if (old && !options.bool('force')) refuseImmutable(old, wanted)
@@ -77,7 +86,7 @@ export async function run(options: Options, [metaUrl = '', name = '']: readonly 
     try {
       engine ??= await openEngine(url, { log: { ...log, info: () => undefined } })
       await engine.prepare()
-      stored = await storeSetting(engine, wanted, { isNew: !old })
+      stored = await storeSetting(engine, wanted, { replaces })
     } catch (error) {
       if (!old)
         await store.delete(UUID_OBJECT).catch(problem => log.warn(`delete ${UUID_OBJECT}: ${messageOf(problem)}`))

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { homedir } from 'node:os'
 import { resolve } from 'node:path'
 import { SystemClock } from '../base/clock.ts'
-import { errnoText, isErrno } from '../base/errno.ts'
+import { EBUSY, EEXIST, errnoText, isErrno } from '../base/errno.ts'
 import { causeText, Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import { Driver } from '../meta/driver.ts'
@@ -18,7 +18,7 @@ import type { ObjectStore } from '../object/store.ts'
 import { CommandError } from './exit.ts'
 
 /** The stored setting as text, null where the database holds no volume. */
-async function loadSetting(engine: Engine): Promise<string | null> {
+export async function loadSetting(engine: Engine): Promise<string | null> {
   const [json] = (await engine.gather([{ kind: 'format' }], 'look')) as [string | null]
   return json || null
 }
@@ -27,25 +27,35 @@ async function loadSetting(engine: Engine): Promise<string | null> {
  *  versions of clients the volume allows is not asked: that is what `config` may be about. */
 export async function loadFormat(engine: Engine): Promise<Format | null> {
   const json = await loadSetting(engine)
-  if (json === null) return null
+  return json === null ? null : understood(json)
+}
+
+/** A setting that was stored. The same Faults. */
+export function understood(json: string): Format {
   const format = parseFormat(json)
   checkMetaVersion(format)
   return format
 }
 
-/** Stores a setting with plain secrets, by default encrypting them, and returns it as stored. Durable when it returns. */
+/** Stores a setting with plain secrets, by default encrypting them, and returns it as stored. Durable when it returns.
+ *  `replaces`: the text that it was made from, null for a new volume. CommandError where somebody else has changed it since. */
 export async function storeSetting(
   engine: Engine,
   format: Format,
-  options: { readonly isNew: boolean; readonly encrypt?: boolean },
+  options: { readonly replaces: string | null; readonly encrypt?: boolean },
 ): Promise<Format> {
+  const { replaces } = options
   const stored = options.encrypt === false ? format : encryptSecrets(format, () => randomBytes(12))
   const driver = new Driver(engine, { random: Math.random, onEffect: () => undefined })
   const now = new SystemClock().now()
   const trash = stored.TrashDays > 0
-  const result = await driver.run('change', () =>
-    initVolume(serializeFormat(stored), { isNew: options.isNew, trash, now }),
-  )
+  const how = replaces === null ? { isNew: true } : { isNew: false, replaces }
+  const result = await driver.run('change', () => initVolume(serializeFormat(stored), { ...how, trash, now }))
+  if (result === EBUSY || result === EEXIST) {
+    throw new CommandError(
+      'the setting of the volume was changed meanwhile by somebody else: nothing is stored, try again',
+    )
+  }
   if (isErrno(result)) throw new Fault(`store the setting: ${errnoText(result)}`, { errno: result })
   await engine.sync()
   return stored

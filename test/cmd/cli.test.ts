@@ -1,7 +1,8 @@
 /** The command line as a user meets it, without a mount: output, exit codes, what stands in the database afterwards. */
 
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -219,6 +220,19 @@ min-client-version: 1.1.0-A -> 1.2.0-A
     const accepted = ask('what\nyes\n')
     assert.match(accepted.stdout, /Please input y\(yes\) or n\(no\): trash-days: 1 -> 0\n$/)
     assert.equal(setting().TrashDays, 0)
+  })
+  it('does not undo what somebody else has changed while it asked', async () => {
+    format()
+    const asking = spawn(launcher, ['config', '--trash-days', '0', url], { stdio: ['pipe', 'pipe', 'pipe'] })
+    await once(asking.stdout, 'data')
+    assert.equal(cli(['config', '--capacity', '5', url]).status, 0)
+    asking.stdin.end('y\n')
+    const said: Buffer[] = []
+    asking.stderr.on('data', (piece: Buffer) => said.push(piece))
+    const [code] = (await once(asking, 'close')) as [number]
+    assert.equal(code, 1)
+    assert.match(Buffer.concat(said).toString(), /changed meanwhile/)
+    assert.deepEqual([setting().Capacity, setting().TrashDays], [5 * 2 ** 30, 1])
   })
   it('refuses what cannot be undone or read', () => {
     format('--enable-acl')

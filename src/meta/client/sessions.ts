@@ -29,6 +29,8 @@ const NEVER_SEC = 365 * 86400
 export class Sessions extends ClientCore {
   #heartbeat: NodeJS.Timeout | undefined
   #stopped = false
+  /** the heartbeats that are on their way; never rejects */
+  #refreshing: Promise<unknown> = Promise.resolve()
   #lastBeatMs = Number.NEGATIVE_INFINITY
   /** Sessions whose time is over by our clock: what their record says, and for how many heartbeats we have seen it say that. The
    *  database may have been away for everybody, and clocks differ: a record that moves belongs to somebody who lives. */
@@ -42,7 +44,7 @@ export class Sessions extends ClientCore {
     }
     await this.engine.prepare()
     if (this.format.TrashDays > 0) await this.#ensureTrashRoot()
-    this.sid = await this.engine.allocate('nextSession', 1)
+    this.sid = await this.#freeSid()
     await this.#putSession(true)
     this.log.info(`Create session ${this.sid} OK with version: ${sessionVersion(this.config.version)}`)
     if (!this.config.noBackgroundJobs) {
@@ -52,10 +54,21 @@ export class Sessions extends ClientCore {
     this.#beat()
   }
 
+  /** A number that nobody has. Where the counter went back (a server that lost its last seconds, an older copy of the database),
+   *  it gives out those of living clients again, and two clients of one number would not see each other's locks. */
+  async #freeSid(): Promise<number> {
+    for (;;) {
+      const sid = await this.engine.allocate('nextSession', 1)
+      const [record] = await this.engine.gather([{ kind: 'session', sid }], 'look')
+      if (record === null) return sid
+    }
+  }
+
   /** Ends the session: its locks, its sustained nodes, its record. Safe to call without one. */
   async closeSession(): Promise<void> {
     this.#stopped = true
     clearTimeout(this.#heartbeat)
+    await this.#refreshing // it would write the record anew
     if (this.sid === 0) return
     await this.#cleanSession(this.sid)
     this.sid = 0
@@ -112,7 +125,14 @@ export class Sessions extends ClientCore {
   }
 
   /** One heartbeat: expiry, setting, limits, stale sessions. */
-  async refresh(): Promise<void> {
+  refresh(): Promise<void> {
+    const beat = this.#refresh()
+    const before = this.#refreshing
+    this.#refreshing = beat.catch(() => undefined).then(() => before)
+    return beat
+  }
+
+  async #refresh(): Promise<void> {
     if (this.sid !== 0) await this.#putSession(false)
     const [json] = (await this.engine.gather([{ kind: 'format' }], 'look')) as [string | null]
     if (!json) return this.hooks.onFatal?.('the volume is gone: its setting does not exist any more')
@@ -139,8 +159,7 @@ export class Sessions extends ClientCore {
   async #ensureTrashRoot(): Promise<void> {
     const found = await this.driver.run('look', () => getattr(TRASH_INO))
     if (found !== ENOENT) return
-    const json = this.formatJson
-    await this.run('change', () => initVolume(json, { isNew: false, trash: true, now: this.clock.now() }))
+    await this.run('change', () => initVolume(null, { isNew: false, trash: true, now: this.clock.now() }))
   }
 
   async #putSession(isNew: boolean): Promise<void> {

@@ -1,21 +1,23 @@
 /** `format`: the setting, and on a new volume the directories that everything hangs from (spec meta-setting, "format"). */
 
 import type { Time } from '../../base/clock.ts'
-import { EEXIST, ENOENT } from '../../base/errno.ts'
+import { EBUSY, EEXIST, ENOENT } from '../../base/errno.ts'
 import { type Ino, ROOT_INO, TRASH_INO } from '../../base/ino.ts'
 import { type Change, done, gather, node, type Operation } from '../facts.ts'
 import { type Attr, TYPE_DIRECTORY } from '../model/attr.ts'
 
-/** Stores the setting `json`. `isNew`: makes the root and the counters too, EEXIST where the database holds a volume by now;
- *  else ENOENT where it holds none. `trash`: makes the trash directory if it is missing. */
+/** Stores the setting `json`, or (null) leaves it as it is. `isNew`: makes the root and the counters too, EEXIST where the database
+ *  holds a volume by now; else ENOENT where it holds none. `replaces`: the setting that `json` was made from, EBUSY where somebody has
+ *  changed it since. `trash`: makes the trash directory if it is missing. */
 export function* initVolume(
-  json: string,
-  options: { readonly isNew: boolean; readonly trash: boolean; readonly now: Time },
+  json: string | null,
+  options: { readonly isNew: boolean; readonly trash: boolean; readonly now: Time; readonly replaces?: string },
 ): Operation<undefined> {
   const [stored, root, trashRoot] = yield* gather({ kind: 'format' }, node(ROOT_INO), node(TRASH_INO))
   if (options.isNew && stored) return EEXIST
   if (!options.isNew && !stored) return ENOENT
-  const changes: Change[] = [{ kind: 'putFormat', json }]
+  if (options.replaces !== undefined && stored !== options.replaces) return EBUSY
+  const changes: Change[] = json === null ? [] : [{ kind: 'putFormat', json }]
   const make = (ino: Ino, mode: number): void => {
     changes.push({ kind: 'putNode', ino, attr: topDirectory(mode, options.now) })
   }

@@ -5,7 +5,7 @@ import { describe, it } from 'node:test'
 import { EAGAIN, EDQUOT, EINTR, ENOENT, ENOSPC, EROFS, type Errno } from '../../../src/base/errno.ts'
 import { type Ino, ROOT_INO, TRASH_INO } from '../../../src/base/ino.ts'
 import { checkVolume } from '../../../src/meta/check.ts'
-import { QUOTA_DIR, type Quota } from '../../../src/meta/facts.ts'
+import { node, QUOTA_DIR, type Quota } from '../../../src/meta/facts.ts'
 import type { Cancel, Plock } from '../../../src/meta/meta.ts'
 import { RENAME_EXCHANGE } from '../../../src/meta/ops/rename.ts'
 import { DIRECTORY, FILE, ok, type RemoteClient, SharedVolume, sleep, TestClock } from './harness.ts'
@@ -216,6 +216,35 @@ describe('sessions of two clients', () => {
     await v.close()
   })
 
+  it('a number that somebody has already, since the counter went back, is left to them', async () => {
+    const v = await SharedVolume.create()
+    const info = Buffer.from('{"HostName":"elsewhere"}')
+    await v.inner.commit([], [{ kind: 'putSession', sid: 1, expire: v.clock.now().sec + 60, info }])
+    const { meta } = await v.client()
+    assert.equal(meta.sid, 2)
+    const [first] = await v.inner.gather([{ kind: 'session', sid: 1 }], 'look')
+    assert.deepEqual((first as { info: Buffer }).info, info)
+    await v.close()
+  })
+
+  it('a heartbeat on its way does not bring back a session that is being closed', async () => {
+    const { v, a } = await pair()
+    let answered = (): void => {}
+    const held = new Promise<void>(resolve => {
+      answered = resolve
+    })
+    a.engine.onRequest = trip => {
+      a.engine.onRequest = () => {}
+      return trip === 'gather' ? held : undefined
+    }
+    const beat = a.meta.refresh()
+    const closed = a.meta.closeSession()
+    setTimeout(answered, 20)
+    await Promise.all([beat, closed])
+    assert.equal((await v.inner.scan('sessions', {}, null, 10)).rows.length, 1)
+    await v.close()
+  })
+
   it('nobody is taken for dead because the database was away for longer than a session lasts', async () => {
     const { v, a, b } = await pair()
     const { ino } = await ok(a.meta.create(v.caller(), ROOT_INO, 'f', FILE, O_RDWR, true))
@@ -321,6 +350,24 @@ describe('what a heartbeat brings', () => {
     await ok(b.meta.unlink(v.caller(), ROOT_INO, 'f'))
     const { rows } = await ok(b.meta.readdir(v.caller(), TRASH_INO, null, 10, false))
     assert.equal(rows.length, 1)
+    await v.close()
+  })
+
+  it('the directory of the trash, and not an older setting that somebody has changed meanwhile', async () => {
+    const { v, b } = await pair()
+    await v.configure({ TrashDays: 3, Capacity: 1 })
+    await v.inner.commit([], [{ kind: 'delNode', ino: TRASH_INO }]) // by a client that leaves it to others
+    // between b's look at the setting and the directory that it makes
+    let commits = 0
+    b.engine.onRequest = async trip => {
+      if (trip !== 'commit' || ++commits !== 2) return // the first one is of its session
+      await v.configure({ TrashDays: 3, Capacity: 2 })
+      await v.inner.commit([], [{ kind: 'delNode', ino: TRASH_INO }])
+    }
+    await b.meta.refresh()
+    const [json, trash] = await v.inner.gather([{ kind: 'format' }, node(TRASH_INO)], 'look')
+    assert.equal((JSON.parse(json as string) as { Capacity: number }).Capacity, 2)
+    assert.notEqual(trash, null)
     await v.close()
   })
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { EEXIST, ENOENT } from '../../../src/base/errno.ts'
+import { EBUSY, EEXIST, ENOENT } from '../../../src/base/errno.ts'
 import { ROOT_INO, TRASH_INO } from '../../../src/base/ino.ts'
 import { node } from '../../../src/meta/facts.ts'
 import { TYPE_DIRECTORY } from '../../../src/meta/model/attr.ts'
@@ -52,4 +52,19 @@ test('a volume that is there gets the new setting, and the trash only once', () 
 test('nobody formats over another’s volume, or changes one that is gone', () => {
   assert.equal(decide(initVolume('{}', { isNew: true, trash: true, now: NOW }), formatted).errno, EEXIST)
   assert.equal(decide(initVolume('{}', { isNew: false, trash: true, now: NOW })).errno, ENOENT)
+})
+
+test('a setting that was changed since it was read is not replaced', () => {
+  const init = (replaces: string) =>
+    decide(initVolume('{"a":1}', { isNew: false, trash: false, now: NOW, replaces }), formatted)
+  assert.equal(init('{"b":1}').errno, EBUSY)
+  assert.deepEqual(init('{}').changes, [{ kind: 'putFormat', json: '{"a":1}' }])
+})
+
+test('the trash alone is made without a word about the setting', () => {
+  const init = decide(initVolume(null, { isNew: false, trash: true, now: NOW }), formatted)
+  assert.deepEqual(
+    init.changes.map(c => c.kind),
+    ['putNode'],
+  )
 })
