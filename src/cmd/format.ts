@@ -89,7 +89,7 @@ export async function run(options: Options, [metaUrl = '', name = '']: readonly 
       stored = await storeSetting(engine, wanted, { replaces })
     } catch (error) {
       if (!old)
-        await store.delete(UUID_OBJECT).catch(problem => log.warn(`delete ${UUID_OBJECT}: ${messageOf(problem)}`))
+        await takeBackUuid(store, wanted, engine).catch(problem => log.warn(`${UUID_OBJECT}: ${messageOf(problem)}`))
       throw error
     }
     log.info(`Volume is formatted as ${showFormat(secretsRemoved(stored))}`)
@@ -251,4 +251,13 @@ async function refuseOccupied(store: ObjectStore): Promise<void> {
 async function putUuid(store: ObjectStore, uuid: string): Promise<void> {
   await store.put(UUID_OBJECT, Buffer.from(uuid))
   await store.sync?.([UUID_OBJECT])
+}
+
+/** The volume could not be stored. Where somebody else has formatted one into the same bucket meanwhile, the object is theirs. */
+async function takeBackUuid(store: ObjectStore, wanted: Format, engine: Engine | null): Promise<void> {
+  const json = engine && (await loadSetting(engine))
+  const theirs = json === null ? null : understood(json)
+  const isShared = theirs !== null && (['Storage', 'Bucket', 'Name'] as const).every(key => theirs[key] === wanted[key])
+  if (isShared) await putUuid(store, theirs.UUID)
+  else if ((await store.get(UUID_OBJECT)).toString('latin1') === wanted.UUID) await store.delete(UUID_OBJECT)
 }

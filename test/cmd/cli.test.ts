@@ -2,11 +2,13 @@
 
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import { cli, launcher } from '../mount/harness.ts'
 
@@ -166,6 +168,27 @@ describe('format', () => {
       assert.match(ran.stderr, what)
     }
     assert.equal(stored(), before)
+  })
+  it('that comes second leaves the bucket to the volume that was made meanwhile', async () => {
+    const db = new Database(join(dir, 'meta.db'))
+    db.exec('PRAGMA journal_mode = WAL; CREATE TABLE other (x); BEGIN IMMEDIATE')
+    const second = spawn(launcher, ['format', '--bucket', join(dir, 'bucket'), url, 'myvol'])
+    const uuid = join(dir, 'bucket', 'myvol', 'juicefs_uuid')
+    for (const end = Date.now() + 20_000; !existsSync(uuid) && Date.now() < end; ) await sleep(20)
+    const first = {
+      Name: 'myvol',
+      UUID: randomUUID(),
+      Storage: 'file',
+      Bucket: `${join(dir, 'bucket')}/`,
+      BlockSize: 4096,
+    }
+    db.exec('CREATE TABLE jfs_setting (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL)')
+    db.prepare('INSERT INTO jfs_setting VALUES (?, ?)').run('format', JSON.stringify(first))
+    db.exec('COMMIT')
+    db.close()
+    const [code] = (await once(second, 'close')) as [number]
+    assert.equal(code, 1)
+    assert.equal(readFileSync(uuid, 'latin1'), first.UUID)
   })
   it('that fails leaves no database behind', () => {
     writeFileSync(join(dir, 'bucket'), 'a file, not a directory')
