@@ -9,6 +9,9 @@ import { chunk, node, xattr } from '../../src/meta/facts.ts'
 import type { Attr } from '../../src/meta/model/attr.ts'
 import { type Caller, systemCaller } from '../../src/meta/model/caller.ts'
 import { decodeRecords } from '../../src/meta/model/slice.ts'
+import { commitCompaction, planCompaction } from '../../src/meta/ops/compact.ts'
+import { forgetSlice } from '../../src/meta/ops/dead-file.ts'
+import { writeSlice } from '../../src/meta/ops/write-slice.ts'
 import { rowsOf } from '../../src/meta/scan.ts'
 
 const FILE = { type: 1, mode: 0o644, umask: 0, rdev: 0, target: '' }
@@ -63,6 +66,28 @@ export class Place {
     const id = await this.meta.newSliceId()
     const slice = { id, size: 4096, off: 0, len: 4096 }
     return await this.meta.writeSlice(this.ino(name), 0, at * 4096, slice, this.#now())
+  }
+
+  /** The same as it is committed where others write the file just then: nobody is asked what it was before. */
+  async writeAmongOthers(name: 'a' | 'f', at: number) {
+    const id = await this.meta.newSliceId()
+    const slice = { id, size: 4096, off: 0, len: 4096 }
+    const [ino, now, { volume }] = [this.ino(name), this.#now(), this.meta]
+    return await this.meta.run('change', () => writeSlice(volume, now, ino, 0, at * 4096, slice, now), ino)
+  }
+
+  /** Merges all slices of the first chunk, and forgets those that nobody names any more, as if their objects were deleted. */
+  async compact(name: 'a' | 'f'): Promise<undefined> {
+    const { meta } = this
+    const ino = this.ino(name)
+    const [before] = (await meta.engine.gather([chunk(ino, 0)], 'look')) as [Buffer]
+    const { pos, size, skipped } = planCompaction(decodeRecords(before))!
+    const merged = { pos, id: await meta.newSliceId(), size, off: 0, len: size }
+    const options = { trash: false, at: 0 }
+    const { unused } = await surely(
+      meta.run('change', () => commitCompaction(meta.volume, ino, 0, before, skipped * 24, merged, options), ino),
+    )
+    for (const slice of unused) await meta.run('change', () => forgetSlice(slice.id, slice.size))
   }
 }
 const ORDER = { a: 0, f: 1, e: 2, d: 3, g: 4, h: 5 } as const
@@ -258,5 +283,17 @@ export const TAKEN_BACK: Readonly<
       await surely(p.meta.setattr(p.caller, ino, { mode: 0o600 }))
     },
     isKnown: true,
+  },
+  'a write whose slice another has merged with others and deleted': {
+    run: p => p.writeAmongOthers('f', 1),
+    back: p => p.compact('f'),
+    isKnown: true,
+  },
+  'a write whose slice another has merged with his own and deleted': {
+    run: p => p.writeAmongOthers('f', 1),
+    back: async p => {
+      await surely(p.write('f', 0))
+      await p.compact('f')
+    },
   },
 }

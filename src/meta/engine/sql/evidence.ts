@@ -6,6 +6,7 @@
  *  back to what it was (another client undid a rename), a node cannot, since its ctime goes on: a node that is neither says
  *  that nobody knows, whatever the names say. */
 
+import type { Time } from '../../../base/clock.ts'
 import type { Ino } from '../../../base/ino.ts'
 import type { Guard } from '../../engine.ts'
 import { type Change, type Dentry, dentry, type Fact, node, type Read } from '../../facts.ts'
@@ -43,6 +44,8 @@ function evidence(guards: readonly Guard[], change: Change): Evidence | null {
       return nodeEvidence(guards, change.ino, change.attr)
     case 'delNode':
       return nodeEvidence(guards, change.ino, null)
+    case 'extendNode':
+      return extensionEvidence(guards, change)
     case 'setDentry': {
       const { parent, name, ino } = change
       const before = seenDentry(guards, parent, name) ?? null
@@ -67,7 +70,9 @@ function evidence(guards: readonly Guard[], change: Change): Evidence | null {
     case 'newSlice':
       return {
         read: { kind: 'sliceRefs', id: change.id, size: change.size },
-        tell: now => (now === null ? 'undone' : 'done'), // no id is given out twice, and this one's objects stand
+        // No id is given out twice. Where it is not there, it may also have been named, merged into another slice and deleted, by
+        // another client: that is for the node to say.
+        tell: now => (now === null ? 'undone' : 'done'),
       }
     case 'deadFile':
       return {
@@ -110,6 +115,27 @@ function nodeEvidence(guards: readonly Guard[], ino: Ino, after: Attr | null): E
     },
   }
 }
+
+/** Times to the nanosecond that this commit alone carries, unless the file was changed again since. Null where it had them before. */
+function extensionEvidence(guards: readonly Guard[], change: Change & { kind: 'extendNode' }): Evidence | null {
+  const { ino, mtime, ctime } = change
+  const seen = guards.find(guard => isOfNode(guard, ino))
+  const before = seen === undefined ? null : attrOf(seen)
+  const hasThem = (attr: Attr | null): boolean =>
+    attr !== null && timeIsEqual(attr.mtime, mtime) && timeIsEqual(attr.ctime, ctime)
+  if (before === null || hasThem(before)) return null
+  const read = node(ino)
+  return {
+    read,
+    isUnique: true,
+    tell: now => {
+      if (hasThem(now as Attr | null)) return 'done'
+      return holds({ read, fact: before, strength: 'exact' }, now) ? 'undone' : 'unknown'
+    },
+  }
+}
+
+const timeIsEqual = (a: Time, b: Time): boolean => a.sec === b.sec && a.nsec === b.nsec
 
 const isOfNode = ({ read, fact }: Guard, ino: Ino): boolean =>
   read.kind === 'node' ? read.ino === ino : read.kind === 'dentry' && (fact as Dentry | null)?.ino === ino
