@@ -23,6 +23,13 @@ const MAX_RECORDS = 1000
 /** one piece of old bytes in memory at a time */
 const PIECE_BYTES = 1 << 20
 
+interface Waiting {
+  /** null while it runs */
+  work: (() => Promise<unknown>) | null
+  readonly over: Promise<void>
+  readonly isOver: () => void
+}
+
 export class Compaction {
   readonly #meta: MetaClient
   readonly #chunks: ChunkStore
@@ -31,7 +38,7 @@ export class Compaction {
   readonly #log: Log
   readonly #sizes: Histogram
   /** chunks that wait or run, by `ino_index` */
-  readonly #known = new Map<string, () => Promise<unknown>>()
+  readonly #known = new Map<string, Waiting>()
   #running = 0
   #stopped = false
 
@@ -56,30 +63,37 @@ export class Compaction {
     )
   }
 
-  /** Compacts the chunk some time soon; asked twice while it waits, it is done once. */
-  offer(ino: Ino, index: number): void {
+  /** Compacts the chunk some time soon; asked twice while it waits, it is done once. Resolves when it was done, or has failed. */
+  offer(ino: Ino, index: number): Promise<void> | undefined {
     const key = `${ino}_${index}`
-    if (this.#stopped || this.#known.has(key) || this.#known.size >= MAX_WAITING) return
-    this.#known.set(key, () => this.compact(ino, index))
+    const known = this.#known.get(key)
+    if (known !== undefined) return known.over
+    if (this.#stopped || this.#known.size >= MAX_WAITING) return undefined
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#known.set(key, { work: () => this.compact(ino, index), over: promise, isOver: resolve })
     this.#next()
+    return promise
   }
 
   async stop(): Promise<void> {
     this.#stopped = true
+    for (const { work, isOver } of this.#known.values()) if (work !== null) isOver()
     while (this.#running > 0) await new Promise(resolve => setTimeout(resolve, 10))
   }
 
   #next(): void {
-    for (const [key, work] of this.#known) {
+    for (const [key, waiting] of this.#known) {
       if (this.#running >= MAX_AT_ONCE || this.#stopped) return
-      if (work === busy) continue
-      this.#known.set(key, busy)
+      const { work, isOver } = waiting
+      if (work === null) continue
+      waiting.work = null
       this.#running++
       void work()
         .catch(error => this.#log.warn(`compact chunk ${key}: ${causeText(error)}`))
         .then(() => {
           this.#known.delete(key)
           this.#running--
+          isOver()
           this.#next()
         })
     }
@@ -150,5 +164,3 @@ export class Compaction {
     }
   }
 }
-
-const busy = (): Promise<void> => Promise.resolve()

@@ -7,7 +7,10 @@ import { NO_INO, ROOT_INO, TRASH_INO } from '../../src/base/ino.ts'
 import { silentLog } from '../../src/base/log.ts'
 import { BackgroundJobs } from '../../src/jobs/jobs.ts'
 import { checkVolume } from '../../src/meta/check.ts'
+import { chunk } from '../../src/meta/facts.ts'
 import { systemCaller } from '../../src/meta/model/caller.ts'
+import { SLICE_RECORD_BYTES } from '../../src/meta/model/slice.ts'
+import { zeroRecord } from '../../src/meta/rules/chunks.ts'
 import {
   BLOCK,
   close,
@@ -167,6 +170,23 @@ describe('background jobs', () => {
     assert.equal(await lengthOf(v, file.ino), length)
     await close(v, file)
     assert.match(v.metrics.renderStats(), /^juicefs_compact_size_histogram_bytes_total 1$/m)
+    await end()
+  })
+
+  it('shorten a list that is about to be too long for its database before more is written', async () => {
+    const { v, jobs, end } = await withJobs({})
+    const file = await create(v, 'f')
+    await write(v, file, 0, pattern(100))
+    await ok(v.vfs.fsync(ROOT, file.ino, file.fh, false))
+    const zero = zeroRecord(50, 1)
+    const records = Buffer.concat(Array.from({ length: 1600 }, () => zero))
+    await v.engine.commit([], [{ kind: 'appendSlices', ino: file.ino, index: 0, records }])
+    await write(v, file, 200, pattern(100))
+    await ok(v.vfs.fsync(ROOT, file.ino, file.fh, false))
+    const [list] = (await v.engine.gather([chunk(file.ino, 0)], 'look')) as [Buffer]
+    assert.ok(list.length / SLICE_RECORD_BYTES < 1000, `${list.length / SLICE_RECORD_BYTES} records`)
+    await close(v, file)
+    await jobs.deletion.drained()
     await end()
   })
 

@@ -39,8 +39,8 @@ export interface MetaConfig {
 /** What the client reports to whoever runs it. All are optional hooks set by cmd (jobs, metrics, the daemon's end). */
 export interface MetaHooks {
   onEffect?: (effect: Effect) => void
-  /** A chunk's list grew long: worth compacting. `records` is its length now. */
-  onLongChunk?: (ino: Ino, index: number, records: number) => void
+  /** A chunk's list grew long: worth compacting. `records` is its length now. The promise is of the end of that. */
+  onLongChunk?: (ino: Ino, index: number, records: number) => Promise<void> | undefined
   /** The volume is gone, replaced or too new: this client must end (exit code 11). */
   onFatal?: (reason: string) => void
   onFormatChanged?: (format: Format) => void

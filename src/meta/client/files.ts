@@ -5,6 +5,7 @@ import type { Time } from '../../base/clock.ts'
 import { ENOENT, EPERM, type Errno, isErrno } from '../../base/errno.ts'
 import { type Ino, isSpecial, isTrash, NO_INO } from '../../base/ino.ts'
 import { chain, isPromise, type Maybe } from '../../base/maybe.ts'
+import { withinTime } from '../../base/within-time.ts'
 import { IdRange } from '../id-range.ts'
 import type { Entry, NewNode, SetAttr } from '../meta.ts'
 import type { AclRule } from '../model/acl.ts'
@@ -27,6 +28,10 @@ import { Names } from './names.ts'
 const SLICE_BATCH = 4096
 const O_ACCMODE = 3
 const O_WRONLY = 1
+/** From here on whoever adds to a list waits until it is shorter: MySQL's column holds 2,730 records, and one copy_file_range adds 1,000. */
+const TOO_MANY_RECORDS = 1500
+/** Not for ever: what compacts needs room in memory, which those who wait may have. */
+const SHORTENING_MS = 10_000
 /** one from what is known, one from what was read */
 const EXACT_ATTEMPTS = 2
 
@@ -250,9 +255,19 @@ export class Files extends Names {
       if (isErrno(written)) return written
       const isCertain = exact || this.known === undefined
       this.openFiles.wrote(ino, isCertain ? written.before.mtime : null, written.attr, index)
-      if (written.records % 100 === 99 || written.records > 350) this.hooks.onLongChunk?.(ino, index, written.records)
-      return written.attr
+      return chain(this.#grown(ino, index, written.records), () => written.attr)
     })
+  }
+
+  /** A chunk's list has so many records now. */
+  #grown(ino: Ino, index: number, records: number): Maybe<undefined> {
+    if (records % 100 !== 99 && records <= 350) return undefined
+    const shortening = this.hooks.onLongChunk?.(ino, index, records)
+    if (shortening === undefined || records < TOO_MANY_RECORDS) return undefined
+    return withinTime(shortening, SHORTENING_MS).then(
+      () => undefined,
+      () => undefined,
+    )
   }
 
   truncate(caller: Caller, ino: Ino, length: number, viaHandle: boolean): Maybe<Attr | Errno> {
@@ -305,7 +320,9 @@ export class Files extends Names {
       result => {
         if (isErrno(result)) return result
         this.openFiles.wrote(target.ino, this.known === undefined ? result.before.mtime : null, result.target)
-        return result
+        const longest = Math.max(0, ...result.records)
+        const index = result.chunks[result.records.indexOf(longest)]
+        return index === undefined ? result : chain(this.#grown(target.ino, index, longest), () => result)
       },
     )
   }

@@ -42,6 +42,8 @@ export interface RangeCopied {
   readonly before: Attr
   /** indexes of the target's chunks that changed */
   readonly chunks: readonly number[]
+  /** lengths of their lists now */
+  readonly records: readonly number[]
 }
 
 /** EINVAL (no regular file; ranges of one file that overlap), EFBIG, EROFS, ENOENT, EPERM (target immutable or
@@ -65,7 +67,7 @@ export function* copyRange(
   if (from.type !== TYPE_FILE || before.type !== TYPE_FILE) return EINVAL
   if (isProtected(before)) return EPERM
   const sourceEnd = Math.min(source.offset + length, from.length, (last + 1) * CHUNK_BYTES)
-  if (source.offset >= sourceEnd) return done({ copied: 0, target: before, before, chunks: [] })
+  if (source.offset >= sourceEnd) return done({ copied: 0, target: before, before, chunks: [], records: [] })
 
   const { appended, copied } = collect(stored, first, source.offset, sourceEnd, target.offset)
   const end = target.offset + copied
@@ -80,7 +82,10 @@ export function* copyRange(
   const times = { mtime: caller.now, ctime: caller.now }
   changes.push({ kind: 'extendNode', ino: target.ino, length: end, ...times }, ...charges)
   const attr: Attr = { ...before, length: newLength, ...times }
-  return done({ copied, target: attr, before, chunks: [...appended.keys()] }, changes)
+  const value = { copied, target: attr, before, chunks: [...appended.keys()] }
+  const lengths = (results: readonly (number | undefined)[]): number[] =>
+    results.flatMap((result, i) => (changes[i]!.kind === 'appendSlices' ? [result!] : []))
+  return done(results => ({ ...value, records: lengths(results) }), changes)
 }
 
 /** The target's new records by chunk, for `[start, end)` of the source, until there are enough of them. */

@@ -5,6 +5,7 @@ import { describe, it } from 'node:test'
 import { EACCES, ENOENT } from '../../../src/base/errno.ts'
 import { type Ino, ROOT_INO } from '../../../src/base/ino.ts'
 import { checkVolume } from '../../../src/meta/check.ts'
+import { zeroRecord } from '../../../src/meta/rules/chunks.ts'
 import { DIRECTORY, FILE, ok, type RemoteClient, SharedVolume, sleep } from './harness.ts'
 import type { SlowEngine, Trip } from './slow-engine.ts'
 
@@ -293,6 +294,59 @@ describe('reading and writing at once', () => {
       [1, 2],
     )
     await c.meta.close(file)
+    await end(v, c)
+  })
+})
+
+describe('a list of slices that grows long', () => {
+  const grow = (v: SharedVolume, file: Ino, records: number) =>
+    v.inner.commit([], [
+      { kind: 'appendSlices', ino: file, index: 0, records: Buffer.concat(Array(records).fill(zeroRecord(0, 1))) },
+    ]) // biome-ignore format: one line a change
+
+  it('is told of by whoever wrote, or copied, to it', async () => {
+    const { v, c, file } = await scene()
+    const { ino: source } = await ok(c.meta.make(v.caller(), ROOT_INO, 'source', FILE))
+    await ok(c.meta.writeSlice(source, 0, 0, slice(2), v.clock.now()))
+    await grow(v, file, 400)
+    const told: number[][] = []
+    c.meta.hooks.onLongChunk = (...what) => {
+      told.push(what)
+      return undefined
+    }
+    await ok(c.meta.writeSlice(file, 0, 0, slice(3), v.clock.now()))
+    await ok(c.meta.copyRange(v.caller(), { ino: source, offset: 0 }, { ino: file, offset: 0 }, 100))
+    assert.deepEqual(told, [
+      [file, 0, 402],
+      [file, 0, 403],
+    ])
+    await end(v, c)
+  })
+
+  it('keeps a writer waiting until it was shortened, but not for ever', async t => {
+    const { v, c, file } = await scene()
+    await grow(v, file, 1600)
+    const shortened = Promise.withResolvers<void>()
+    c.meta.hooks.onLongChunk = () => shortened.promise
+    let isDone = false
+    const write = async (id: number) => {
+      isDone = false
+      await ok(c.meta.writeSlice(file, 0, 0, slice(id), v.clock.now()))
+      isDone = true
+    }
+    const first = write(2)
+    await sleep(20)
+    assert.equal(isDone, false)
+    shortened.resolve()
+    await first
+    c.meta.hooks.onLongChunk = () => new Promise(() => undefined)
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const second = write(3)
+    for (let turn = 0; turn < 20; turn++) await new Promise(resolve => setImmediate(resolve))
+    assert.equal(isDone, false)
+    t.mock.timers.tick(10_000)
+    await second
+    t.mock.timers.reset()
     await end(v, c)
   })
 })
