@@ -121,7 +121,10 @@ function* changeTimes(before: Attr, attr: Attr, caller: Caller, set: SetAttr): A
 const isOther = (wanted: Time | 'now' | undefined, time: Time): boolean =>
   wanted !== undefined && wanted !== 'now' && (wanted.sec !== time.sec || wanted.nsec !== time.nsec)
 const timeOf = (wanted: Time | 'now' | undefined, time: Time, caller: Caller): Time =>
-  wanted === undefined ? time : wanted === 'now' ? caller.now : wanted
+  wanted === undefined ? time : wanted === 'now' ? caller.now : { ...wanted, sec: Math.min(wanted.sec, LAST_SEC) }
+
+/** the largest double below 2^63: one more is −2^63 in the record */
+const LAST_SEC = 2 ** 63 - 1024
 
 /** What is charged to an owner when a node is made moves to the next owner with it, whatever its type (JuiceFS forgets symbolic
  *  links and special files here and drifts). Never the root, which nobody is charged for. */

@@ -5,6 +5,7 @@ import { type Ino, ROOT_INO, TRASH_INO } from '../../../src/base/ino.ts'
 import { node } from '../../../src/meta/facts.ts'
 import type { SetAttr } from '../../../src/meta/meta.ts'
 import { type Attr, FLAG_IMMUTABLE, TYPE_DIRECTORY, TYPE_SYMLINK } from '../../../src/meta/model/attr.ts'
+import { decodeAttr, encodeAttr } from '../../../src/meta/model/attr-record.ts'
 import type { Caller } from '../../../src/meta/model/caller.ts'
 import { access, getattr, setattr, touchAtime } from '../../../src/meta/ops/attributes.ts'
 import {
@@ -105,6 +106,13 @@ test('"now" is for the owner and whoever may write; a chosen time is the ownerâ€
   assert.equal(set({ mode: 0o666 }, { mtime: { sec: 1, nsec: 0 } }, stranger).errno, EPERM)
   assert.equal(set({ uid: 0, mode: 0o666 }, { mtime: { sec: 1, nsec: 0 } }, unchecked).errno, EPERM)
   assert.deepEqual(set({}, { mtime: { sec: -1, nsec: 5 } }, owner).value.attr.mtime, { sec: -1, nsec: 5 })
+})
+
+test('the last second of 64 bits, which no double holds, does not come back as the first', () => {
+  const { attr } = set({}, { mtime: { sec: 2 ** 63, nsec: 0 }, atime: { sec: -(2 ** 63), nsec: 1 } }, owner).value
+  const stored = decodeAttr(FILE, encodeAttr(attr, null))
+  assert.deepEqual([attr.mtime, stored.mtime.sec > 9e18], [stored.mtime, true])
+  assert.deepEqual(stored.atime, { sec: -(2 ** 63), nsec: 1 })
 })
 
 test('flags are set as they are, and an immutable node may still be changed here', () => {
