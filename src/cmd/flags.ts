@@ -142,7 +142,7 @@ export function parseArgv(
     const flag = theirs.get(name) ?? ours.get(name)
     if (!flag) {
       if (commandFlags === undefined) continue
-      throw new CommandError(`unknown option: "${token}"`)
+      throw new CommandError(`unknown option: "${token.split('=')[0]}"`) // its value may be a secret
     }
     const target = theirs.has(name) ? given : globals
     if (inline !== undefined) target.set(flag.name, inline)

@@ -60,7 +60,7 @@ async function runCommandLine(argv: readonly string[]): Promise<number> {
   const { args } = parsed
   if (args.length < command.minArgs || args.length > command.maxArgs) {
     const few = `ERROR: This command requires at least ${command.minArgs} arguments`
-    const many = `ERROR: This command accept at most ${command.maxArgs} arguments but got [${args.join(' ')}]`
+    const many = `ERROR: This command accept at most ${command.maxArgs} arguments but got [${args.map(maskPassword).join(' ')}]`
     say(args.length < command.minArgs ? few : many)
     say(`USAGE:\n   juicefs-ts ${command.name} [command options] ${command.argsUsage}`)
     return EXIT_FAILED

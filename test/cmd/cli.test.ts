@@ -72,6 +72,7 @@ describe('the program', () => {
       'ERROR: This command requires at least 2 arguments\nUSAGE:\n   juicefs-ts mount [command options] META-URL MOUNTPOINT\n',
     )
     assert.match(cli(['status', 'a', 'b']).stdout, /accept at most 1 arguments but got \[a b\]/)
+    assert.ok(!cli(['status', 'redis://:hidden@host/1', 'b']).stdout.includes('hidden'))
   })
   it('starts through a symbolic link, without HOME and without a place for compiled code', () => {
     const link = join(dir, 'link')

@@ -57,6 +57,7 @@ describe('argv', () => {
   })
   it('names the unknown option, and the one without its value', () => {
     assert.throws(() => parse('format', '-abc', 'u'), /unknown option: "-abc"/)
+    assert.throws(() => parse('format', '--secret-kay=hidden', 'u'), /unknown option: "--secret-kay"$/)
     assert.throws(() => parse('bench', '/mnt', '--threads'), /option "--threads" requires value/)
     assert.throws(() => parse('--log-id'), /option "--log-id" requires value/)
   })

@@ -78,6 +78,10 @@ describe('mysql:// addresses', () => {
   }
 
   it('the address for messages has no password', () => {
+    assert.throws(
+      () => parseMysqlUrl('mysql://me:secret/j', {}),
+      (error: unknown) => !String(error).includes('secret'),
+    )
     assert.equal(parseMysqlUrl('mysql://me:secret@(h:1)/j', {}).address, 'h:1')
     assert.equal(parseMysqlUrl('mysql://me:secret@unix(/s)/j', {}).address, '/s')
   })

@@ -23,6 +23,18 @@ describe('a PostgreSQL address', () => {
     assert.equal(url.prepared, true)
   })
 
+  it('has the password end at the last @, as the reference does', () => {
+    const { user, password, host, port } = parse('postgres://user:p@ss@db.example:6432/volumes')
+    assert.deepEqual({ user, password, host, port }, { user: 'user', password: 'p@ss', host: 'db.example', port: 6432 })
+  })
+
+  it('that cannot be meant is refused without showing the password', () => {
+    assert.throws(
+      () => parse('postgres://user:hidden/volumes'),
+      (error: unknown) => !String(error).includes('hidden'),
+    )
+  })
+
   it('leaves out what has a default', () => {
     const url = parse('postgres://localhost/x')
     assert.equal(url.port, 5432)

@@ -104,6 +104,8 @@ describe('an address of Redis', () => {
       'redis://:hidden@host:99999/1',
       'redis://:hidden@host/1?read-timeout=soon',
       'redis://:hidden@master,/1',
+      'redis://user:hidden/1', // its @host is missing
+      'redis://:hidden?@host/1',
     ]) {
       assert.throws(
         () => parse(url),

@@ -70,7 +70,8 @@ function placeOf(text: string): Place {
   if (net !== '' && net !== 'tcp') throw invalid(`invalid uri: ${net}(…): must be tcp or unix`)
   const [whole, host = '', port = ''] = /^(\[[^\]]*\]|[^:()[\]]*)(?::(\d*))?$/.exec(inside ?? text) ?? []
   const number = Number(port || DEFAULT_PORT)
-  if (whole === undefined || !(number > 0 && number < 65536)) throw invalid(`invalid uri: no host and port: ${text}`)
+  if (whole === undefined || !(number > 0 && number < 65536))
+    throw invalid(`invalid uri: no host and port: ${text.split(':')[0]}`)
   const name = host.replace(/^\[|\]$/g, '') || '127.0.0.1'
   const shown = name.includes(':') ? `[${name}]` : name
   return { host: name, port: number, socketPath: undefined, address: `${shown}:${number}` }

@@ -42,7 +42,8 @@ const LONGEST_PREFIX = 42
  *  the connection (`connect_timeout`, `keepalives`, …). Faults (EINVAL): another scheme, no database, no or two schemas in
  *  `search_path`, an unknown sslmode, a certificate that cannot be read. */
 export function parsePostgresUrl(text: string, env: Environment): PostgresUrl {
-  const parts = /^postgres(?:ql)?:\/\/(?:([^@/?]*)@)?([^/?]*)(?:\/([^?]*))?(?:\?(.*))?$/s.exec(text)
+  // As in Go: the last @ before the path ends the password.
+  const parts = /^postgres(?:ql)?:\/\/(?:([^/?]*)@)?([^@/?]*)(?:\/([^?]*))?(?:\?(.*))?$/s.exec(text)
   if (!parts) throw invalid(`invalid uri: not postgres://user:password@host:port/database`)
   const [, login, place = '', path = '', query = ''] = parts
   const options = new URLSearchParams(query)
@@ -82,7 +83,7 @@ export function parsePostgresUrl(text: string, env: Environment): PostgresUrl {
 
 function placeOf(place: string, options: URLSearchParams): { host: string; port: number } {
   const [, host = '', port = ''] = /^(\[[^\]]*\]|[^:]*)(?::(\d*))?$/.exec(place) ?? []
-  if (place !== '' && host === '' && port === '') throw invalid(`invalid uri: no host and port: ${place}`)
+  if (place !== '' && host === '' && port === '') throw invalid(`invalid uri: no host and port: ${place.split(':')[0]}`)
   const number = Number(port || options.get('port') || 5432)
   if (!(number > 0 && number < 65536)) throw invalid(`invalid uri: port ${port}`)
   return { host: decoded(host.replace(/^\[|\]$/g, '')) || options.get('host') || 'localhost', port: number }

@@ -116,7 +116,8 @@ const withPort = ({ host, port }: MaybePort, otherwise: number): Address => ({ h
 function hostAndPort(text: string): MaybePort {
   const match = /^(?:\[([^\]]+)\]|([^:]*))(?::(\d{1,5}))?$/.exec(text)
   const host = match?.[1] ?? match?.[2]
-  if (!match || !host) throw invalid(`"${text}" is no host and port`)
+  // Behind the colon may stand a password whose @ was forgotten.
+  if (!match || !host) throw invalid(`"${text.split(':')[0]}" is no host and port`)
   const port = match[3] === undefined ? undefined : Number(match[3])
   if (port !== undefined && (port === 0 || port > 65535)) throw invalid(`there is no port ${port}`)
   return { host, port }
