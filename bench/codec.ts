@@ -204,6 +204,8 @@ async function throughMount(
     const costs: Record<'writes' | 'reads', ThroughMount[]> = { writes: [], reads: [] }
     const peaks = { write: 0, read: 0 }
     for (let run = 0; run <= runs; run++) {
+      // Written over it would soon be compacted, while it is read.
+      rmSync(join(directory, 'big'), { force: true })
       const write = await cost(() => exec('dd', [`if=${text}`, `of=${join(directory, 'big')}`, 'bs=1M', 'status=none']))
       const read = await cost(() => measure(client, 'read', directory, size))
       peaks.write = Math.max(peaks.write, write.peak)

@@ -76,7 +76,14 @@ export class ThreadPool<Request, Reply> {
       const thread = this.#freeThread()
       if (!thread) return
       const job = this.#waiting.shift()!
-      const { request, handedOver } = job.make()
+      let sent: Sent<Request>
+      try {
+        sent = job.make()
+      } catch (error) {
+        job.reject(error)
+        continue
+      }
+      const { request, handedOver } = sent
       thread.jobs.push(job)
       thread.worker.ref()
       thread.worker.postMessage(request, handedOver)

@@ -12,6 +12,7 @@ import { EDQUOT, ENOENT, ENOSPC } from '../base/errno.ts'
 import { causeText, Fault } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import { type Counter, exponentialBuckets, type Histogram, type Metrics } from '../base/metrics.ts'
+import { drop } from '../base/own-memory.ts'
 import type { RateLimit } from '../object/rate-limit.ts'
 import { ObjectMissing, type ObjectStore } from '../object/store.ts'
 import type { Codec } from './codec.ts'
@@ -130,19 +131,25 @@ export class BlockObjects {
   /** Stores a block. Repeats up to `ioRetries` times with pauses of 1, 4, 9 … seconds (a full store: twice), unless `stop` says that it is in
    *  vain. */
   async put(block: Block, bytes: Buffer, hooks: PutHooks): Promise<void> {
+    let body: Buffer | undefined
     let attempts: PutAttempts | undefined
     let stored = false
+    const release = (): void => {
+      if (body && body !== bytes) drop(body)
+      hooks.release(stored)
+    }
     await this.#encodings.enter()
     try {
-      const body = await this.#o.codec.compress(bytes)
+      const encoded = await this.#o.codec.compress(bytes)
+      body = encoded
       const key = this.key(block)
-      attempts = new PutAttempts(() => this.#o.store.put(key, body))
-      await this.#putWithRetries(key, body.length, hooks, attempts)
+      attempts = new PutAttempts(() => this.#o.store.put(key, encoded))
+      await this.#putWithRetries(key, encoded.length, hooks, attempts)
       stored = true
     } finally {
       this.#encodings.leave()
-      if (attempts === undefined || attempts.running.size === 0) hooks.release(stored)
-      else void this.#awaitEnd(this.key(block), attempts).then(() => hooks.release(stored))
+      if (attempts === undefined || attempts.running.size === 0) release()
+      else void this.#awaitEnd(this.key(block), attempts).then(release)
     }
   }
 

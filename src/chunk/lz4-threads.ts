@@ -1,12 +1,14 @@
 /** LZ4 off the event loop. The asynchronous calls of lz4-napi (2.10) keep every result for ever; its synchronous ones do not, so they
- *  run in threads of ours. */
+ *  run in threads of ours. Bytes are copied, if at all, when a thread is free to take them: many may wait. */
 
 import { availableParallelism } from 'node:os'
+import { own, toOwn } from '../base/own-memory.ts'
 import { ThreadPool } from '../base/thread-pool.ts'
 import type { Lz4Reply, Lz4Request } from './lz4-worker.ts'
 
 const MAX_THREADS = 4
-const NO_HEAD = Buffer.alloc(0)
+/** lz4-napi puts the plain length, 4 bytes little-endian, before the raw LZ4 block that objects consist of. */
+const HEAD_BYTES = 4
 
 export class Lz4Threads {
   readonly #pool = new ThreadPool<Lz4Request, Lz4Reply>({
@@ -21,13 +23,31 @@ export class Lz4Threads {
     return this.#pool.threadCount
   }
 
-  /** `input` is borrowed until the answer is there: it is copied, behind `head`, only when a thread is free, since many may wait. */
-  async run(kind: Lz4Request['kind'], input: Buffer, head: Buffer = NO_HEAD): Promise<Buffer> {
+  /** `block` is borrowed until the answer is there, whose memory has an owner (base/own-memory.ts). */
+  async compress(block: Buffer): Promise<Buffer> {
+    const made = await this.#run('compress', () => {
+      const copy = Buffer.allocUnsafeSlow(block.length)
+      block.copy(copy)
+      return copy
+    })
+    return own(made.subarray(HEAD_BYTES))
+  }
+
+  /** `body` is the caller's no more. The block has memory of its own. */
+  uncompress(body: Buffer, length: number): Promise<Buffer> {
+    return this.#run('uncompress', () => {
+      const { buffer, byteOffset, length: bodyLength } = toOwn(body, HEAD_BYTES)
+      const withHead = Buffer.from(buffer as ArrayBuffer, byteOffset - HEAD_BYTES, HEAD_BYTES + bodyLength)
+      withHead.writeUInt32LE(length)
+      return withHead
+    })
+  }
+
+  async #run(kind: Lz4Request['kind'], makeInput: () => Buffer): Promise<Buffer> {
     const reply = await this.#pool.run(() => {
-      const bytes = new Uint8Array(head.length + input.length)
-      bytes.set(head)
-      bytes.set(input, head.length)
-      return { request: { kind, input: bytes.buffer }, handedOver: [bytes.buffer] }
+      const { buffer, byteOffset: offset, length } = makeInput()
+      const memory = buffer as ArrayBuffer
+      return { request: { kind, memory, offset, length }, handedOver: [memory] }
     })
     if ('output' in reply) return Buffer.from(reply.output)
     throw new Error(reply.failure)

@@ -4,42 +4,36 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { causeText } from '../base/fault.ts'
 import { type EnvelopeKey, seal, unseal } from './envelope.ts'
 
-/** `room` holds, from its beginning, `bytes` bytes of an envelope: to be sealed in place, or to be opened. */
+/** `memory` holds, from `offset` on, `bytes` bytes of an envelope: to be sealed or opened in place. */
 export interface EnvelopeRequest {
   readonly kind: 'seal' | 'unseal'
-  readonly room: ArrayBuffer
+  readonly memory: ArrayBuffer
+  readonly offset: number
   readonly bytes: number
 }
 export interface EnvelopeReply {
-  readonly room: ArrayBuffer
-  /** of an opened one */
-  readonly plain?: ArrayBuffer
+  readonly memory: ArrayBuffer
+  /** where the plain bytes of an opened envelope are */
+  readonly plain?: { readonly offset: number; readonly bytes: number }
   readonly failure?: string
 }
 
 const key = workerData as EnvelopeKey
 const port = parentPort!
 
-port.on('message', ({ kind, room, bytes }: EnvelopeRequest) => {
+port.on('message', ({ kind, memory, offset, bytes }: EnvelopeRequest) => {
   try {
-    const envelope = Buffer.from(room, 0, bytes)
+    const envelope = Buffer.from(memory, offset, bytes)
     if (kind === 'seal') {
       seal(key, envelope)
-      reply({ room }, [room])
+      reply({ memory })
       return
     }
-    const plain = ownBytes(unseal(key, envelope))
-    reply({ room, plain }, [room, plain])
+    const plain = unseal(key, envelope)
+    reply({ memory, plain: { offset: plain.byteOffset, bytes: plain.length } })
   } catch (error) {
-    reply({ room, failure: causeText(error) }, [room])
+    reply({ memory, failure: causeText(error) })
   }
 })
 
-const reply = (message: EnvelopeReply, handedOver: ArrayBuffer[]): void => port.postMessage(message, handedOver)
-
-/** A decipher gives memory of its own, which can be handed over as it is; were it a part of something larger, a copy would be. */
-function ownBytes(bytes: Buffer): ArrayBuffer {
-  const { buffer } = bytes
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === bytes.length) return buffer
-  return new Uint8Array(bytes).buffer
-}
+const reply = (message: EnvelopeReply): void => port.postMessage(message, [message.memory])

@@ -13,6 +13,7 @@ import { call, codeOf } from '../base/call.ts'
 import { DurableFiles } from '../base/durable-files.ts'
 import { EINVAL, errnoOf } from '../base/errno.ts'
 import { Fault } from '../base/fault.ts'
+import { ownBytes } from '../base/own-memory.ts'
 import { loadFile, saveFile } from '../base/whole-file.ts'
 import { listFiles } from './file-list.ts'
 import { type ByteRange, type ObjectInfo, ObjectMissing, type ObjectStore } from './store.ts'
@@ -117,7 +118,7 @@ export class FileStore implements ObjectStore {
 
   /** Fewer than `length` bytes where the file ends. */
   async #read(path: string, offset: number, length: number): Promise<Buffer> {
-    const bytes = Buffer.allocUnsafeSlow(length)
+    const bytes = ownBytes(length)
     return bytes.subarray(0, await loadFile(path, offset, bytes))
   }
 

@@ -10,6 +10,7 @@
 
 import type { Socket } from 'node:net'
 import { Fault } from '../../base/fault.ts'
+import { ownBytes } from '../../base/own-memory.ts'
 import { ChunkedBody } from './chunked.ts'
 import { decodeHead, encodeHead, framingOf, type Head, type HttpAnswer, type HttpRequest } from './message.ts'
 
@@ -180,7 +181,7 @@ export class HttpConnection {
       if (rest.length > framing.length) {
         throw new Fault(`the answer goes on after its ${framing.length} bytes`)
       }
-      this.#body = Buffer.allocUnsafeSlow(framing.length)
+      this.#body = ownBytes(framing.length)
       this.#bodyUsed = rest.copy(this.#body)
       this.#phase = 'body'
       if (this.#bodyUsed === framing.length) this.#finish(this.#body)

@@ -5,6 +5,7 @@ import { randomInt } from 'node:crypto'
 import type { FileEntryWithStats, SFTPWrapper, Stats } from 'ssh2'
 import { EINVAL } from '../../base/errno.ts'
 import { Fault } from '../../base/fault.ts'
+import { ownBytes } from '../../base/own-memory.ts'
 import { type ByteRange, type ObjectInfo, ObjectMissing, type ObjectStore, Refused } from '../store.ts'
 import { type TreeEntry, walkTree } from '../tree-walk.ts'
 import { type Place, placeOf } from './login.ts'
@@ -143,7 +144,7 @@ export class SftpStore implements ObjectStore {
   }
 
   async #readPieces(handle: Buffer, offset: number, length: number): Promise<Buffer> {
-    const bytes = Buffer.allocUnsafeSlow(length)
+    const bytes = ownBytes(length)
     await atMost(PIECES_AT_ONCE, pieces(length), async at => {
       let from = at
       const end = Math.min(length, at + PIECE)
