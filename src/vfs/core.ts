@@ -69,8 +69,9 @@ export class Core {
     return chain(this.#fresh(ino), attr => (isErrno(attr) ? attr : this.tell(ino, attr)))
   }
 
-  /** The same for our own use: the kernel does not hear of them. `ask`: nothing is believed without asking. */
-  refresh(file: OpenFile, ask = false): Maybe<Attr | Errno> {
+  /** The same for our own use: the kernel does not hear of them. `ask`: nothing is believed without asking, since by the length it is
+   *  decided where appended bytes go. */
+  refresh(file: OpenFile, ask = true): Maybe<Attr | Errno> {
     return chain(this.#fresh(file.ino, ask), attr => {
       if (!isErrno(attr)) file.attr = attr
       return attr
@@ -78,8 +79,8 @@ export class Core {
   }
 
   #fresh(ino: Ino, ask = false): Maybe<Attr | Errno> {
-    const attr = ask ? this.meta.look(ino) : this.meta.getattr(ino)
-    return isPromise(attr) ? this.#waitFresh(ino, attr, this.changes.now) : attr
+    const attr = this.#ask(ino, ask)
+    return isPromise(attr) ? this.#waitFresh(ino, attr, this.changes.now, ask) : attr
   }
 
   /** An answer that was asked for at `moment`: asked for again if we changed the inode since. */
@@ -94,11 +95,15 @@ export class Core {
     if (file) file.attr = attr
   }
 
-  async #waitFresh(ino: Ino, asked: Promise<Attr | Errno>, since: number): Promise<Attr | Errno> {
+  #ask(ino: Ino, ask: boolean): Maybe<Attr | Errno> {
+    return ask ? this.meta.look(ino) : this.meta.getattr(ino)
+  }
+
+  async #waitFresh(ino: Ino, asked: Promise<Attr | Errno>, since: number, ask: boolean): Promise<Attr | Errno> {
     let attr = await asked
     for (let moment = since, n = 1; this.changes.since(ino, moment) && n < FRESH_ATTEMPTS; n++) {
       moment = this.changes.now
-      attr = await this.meta.getattr(ino)
+      attr = await this.#ask(ino, ask)
     }
     return attr
   }
