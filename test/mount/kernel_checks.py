@@ -220,6 +220,34 @@ def a_follower_reads_line_after_line(d):
     assert os.read(follower, 4000) == b''.join(b'%03d' % i for i in range(1000))
 
 
+def bytes_arrive_from_pipes_mappings_and_memory_of_any_alignment(d):
+    source = os.urandom(3 * MIB)
+    write(d + '/source', source)
+    fd = os.open(d + '/source', os.O_RDONLY)
+
+    out = os.open(d + '/sent', os.O_WRONLY | os.O_CREAT)
+    done = 0
+    while done < len(source):
+        done += os.sendfile(out, fd, done, len(source) - done)
+    assert read(d + '/sent') == source
+
+    out = os.open(d + '/odd', os.O_WRONLY | os.O_CREAT)
+    assert os.pwrite(out, memoryview(source)[1:], 77) == len(source) - 1
+    assert read(d + '/odd') == bytes(77) + source[1:]
+
+    # the pages that are written from are the file's own, and not in memory yet
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    with mmap.mmap(fd, len(source), prot=mmap.PROT_READ) as mapped:
+        out = os.open(d + '/source', os.O_WRONLY)
+        assert os.pwrite(out, memoryview(mapped)[MIB:MIB + 8192], 0) == 8192
+        assert os.pwrite(out, memoryview(mapped)[2 * MIB + 8:2 * MIB + 8192], 2 * MIB + 9000) == 8184
+        expected = bytearray(source)
+        expected[0:8192] = source[MIB:MIB + 8192]
+        expected[2 * MIB + 9000:2 * MIB + 17184] = source[2 * MIB + 8:2 * MIB + 8192]
+        assert mapped[:] == expected
+    assert read(d + '/source') == expected
+
+
 def open_with_truncation_empties_the_file(d):
     write(d + '/f', b'x' * 5 * MIB)
     os.close(os.open(d + '/f', os.O_WRONLY | os.O_TRUNC))
