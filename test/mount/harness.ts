@@ -1,6 +1,7 @@
 /** Volumes formatted and mounted for real by the command line, for tests: in temporary directories, cleaned up also after
  *  a failure. The mount is served by a process of its own, so tests may use ordinary synchronous file calls on it. */
 
+import assert from 'node:assert/strict'
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -30,6 +31,15 @@ export interface Ran {
 export function cli(args: readonly string[], env: Record<string, string> = {}, timeoutMs = 60_000): Ran {
   const ran = spawnSync(launcher, args, { encoding: 'utf8', timeout: timeoutMs, env: { ...process.env, ...env } })
   return { status: ran.status, stdout: ran.stdout, stderr: ran.stderr }
+}
+
+/** It failed, and says why in one line: with this message, without a stack. */
+export function refused({ status, stdout, stderr }: Ran, message: RegExp): void {
+  assert.equal(status, 1, `${stdout}${stderr}`)
+  const [complaint = '', ...more] = stderr.split('\n').filter(line => /<FATAL>|<ERROR>/.test(line))
+  assert.match(complaint, message)
+  assert.deepEqual(more, [], stderr)
+  assert.doesNotMatch(stderr, /^\s+at .*\.ts:\d+/m, 'no stack trace')
 }
 
 /** Runs any program to its end without blocking this process; output is kept, the newest `keepBytes` of it. */

@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
+import { Fault } from '../../../src/base/fault.ts'
 import { type Ino, ROOT_INO } from '../../../src/base/ino.ts'
 import type { Cursor, Engine, Guard, Outcome, Page, ScanKind, Scans, Strength } from '../../../src/meta/engine.ts'
 import type { Change, Fact, FactOf, Read } from '../../../src/meta/facts.ts'
@@ -60,9 +61,12 @@ export const volumeWith = (changed: Partial<Volume>): Volume => ({
   ...changed,
 })
 
-/** Commits without guards. */
-export const write = (engine: Engine, ...changes: Change[]): Promise<Outcome> =>
-  Promise.resolve(engine.commit([], changes))
+/** Commits without guards; it must be done. Who expects a refusal asks `engine.commit`. */
+export async function write(engine: Engine, ...changes: Change[]): Promise<Outcome & { readonly done: true }> {
+  const outcome = await engine.commit([], changes)
+  assert.ok(outcome.done, `refused without a guard: ${changes.map(({ kind }) => kind)}`)
+  return outcome
+}
 
 export async function read<R extends Read>(engine: Engine, wanted: R): Promise<FactOf<R>> {
   const [fact] = await engine.gather([wanted], 'look')
@@ -93,6 +97,18 @@ export async function all<K extends ScanKind>(
   return rows
 }
 
+/** Opening a database of a server fails within five seconds, with this message and without the password (`secret`). */
+export async function refusesToOpen(opening: Promise<Engine>, message: RegExp): Promise<void> {
+  const startMs = performance.now()
+  await assert.rejects(opening, (error: unknown) => {
+    assert.ok(error instanceof Fault, String(error))
+    assert.match(error.message, message)
+    assert.ok(!error.message.includes('secret'), error.message)
+    return true
+  })
+  assert.ok(performance.now() - startMs < 5500, 'within five seconds')
+}
+
 export class Bench {
   readonly engine: Engine
 
@@ -100,11 +116,9 @@ export class Bench {
     this.engine = engine
   }
 
-  /** Commits without guards; it must be done. */
+  /** Commits without guards; it must be done. Resolves to the results. */
   async write(...changes: Change[]): Promise<readonly (number | undefined)[]> {
-    const outcome = await this.engine.commit([], changes)
-    assert.ok(outcome.done, 'the engine refused a commit without guards')
-    return outcome.results
+    return (await write(this.engine, ...changes)).results
   }
 
   read<R extends Read>(wanted: R): Promise<FactOf<R>> {

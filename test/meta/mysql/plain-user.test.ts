@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { cli, type Ran } from '../../mount/harness.ts'
+import { cli, type Ran, refused } from '../../mount/harness.ts'
 import { MariadbServer } from '../../servers/mariadb.ts'
 import { mariadbSkip } from './harness.ts'
 
@@ -28,13 +28,6 @@ describe('a plain user of MySQL', { skip: mariadbSkip }, () => {
   }
   const format = (url: string, name: string): Ran =>
     cli(['format', '--bucket', join(dir, 'bucket'), '--capacity', '7', url, name])
-  function refused({ status, stderr }: Ran, message: RegExp): void {
-    assert.equal(status, 1, stderr)
-    const [complaint = '', ...more] = stderr.split('\n').filter(line => /<FATAL>|<ERROR>/.test(line))
-    assert.match(complaint, message)
-    assert.deepEqual(more, [], stderr)
-    assert.doesNotMatch(stderr, /^\s+at .*\.ts:\d+/m, 'no stack trace')
-  }
 
   it('formats and uses volumes with the rights that are named, several in one database', () => {
     const database = server.newDatabase()

@@ -5,7 +5,7 @@ import { PostgresEngine, type PostgresOptions } from '../../../src/meta/engine/p
 import { PostgresServer, postgresSkip } from '../../servers/postgres.ts'
 import { SqlTestServer } from '../sql/harness.ts'
 
-export { all, directory, file, guard, inoOf, read, write } from '../../conformance/engine/harness.ts'
+export { all, directory, file, guard, inoOf, read, refusesToOpen, write } from '../../conformance/engine/harness.ts'
 export { postgresSkip } from '../../servers/postgres.ts'
 
 export class TestServer extends SqlTestServer<PostgresServer, PostgresEngine, PostgresOptions> {

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { cli, type Ran } from '../../mount/harness.ts'
+import { cli, type Ran, refused } from '../../mount/harness.ts'
 import { pgbouncerSkip, startPgbouncer } from '../../servers/pgbouncer.ts'
 import { PostgresServer } from '../../servers/postgres.ts'
 import type { RunningProgram } from '../../servers/programs.ts'
@@ -39,13 +39,6 @@ describe('a plain user of PostgreSQL', { skip: postgresSkip }, () => {
     const told = status(url)
     assert.equal(told.status, 0, told.stderr)
     assert.match(told.stdout, /"Capacity": 7/)
-  }
-  function refused({ status, stderr }: Ran, message: RegExp): void {
-    assert.equal(status, 1, stderr)
-    const [complaint = '', ...more] = stderr.split('\n').filter(line => /<FATAL>|<ERROR>/.test(line))
-    assert.match(complaint, message)
-    assert.deepEqual(more, [], stderr)
-    assert.doesNotMatch(stderr, /^\s+at .*\.ts:\d+/m, 'no stack trace')
   }
 
   it('who owns a database formats and uses a volume there, with a password of any characters', () => {

@@ -6,14 +6,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Fault } from '../../../src/base/fault.ts'
 import { ROOT_INO } from '../../../src/base/ino.ts'
-import { RedisEngine, type RedisOptions } from '../../../src/meta/engine/redis/engine.ts'
+import { RedisEngine } from '../../../src/meta/engine/redis/engine.ts'
 import { node } from '../../../src/meta/facts.ts'
 import { directory } from '../../conformance/engine/harness.ts'
 import { cli } from '../../mount/harness.ts'
 import { RedisServer, redisSkip } from '../../servers/redis.ts'
-import { inoOf, read, write } from './harness.ts'
+import { inoOf, read, refusesToOpen, write } from './harness.ts'
 
 const NODE_TIMEOUT_MS = 600
 
@@ -109,13 +108,8 @@ describe('a Redis cluster', { skip: redisSkip }, () => {
     assert.ok(owner, `no master has slot ${slot}`)
     return owner
   }
-  async function refuses(url: string, message: RegExp, options: RedisOptions = {}): Promise<void> {
-    await assert.rejects(RedisEngine.open(url, { env: {}, ...options }), (error: unknown) => {
-      assert.ok(error instanceof Fault, String(error))
-      assert.match(error.message, message)
-      return true
-    })
-  }
+  const refuses = (url: string, message: RegExp): Promise<void> =>
+    refusesToOpen(RedisEngine.open(url, { env: {} }), message)
   /** Everything that was answered is there, and was done once. */
   async function isWhole(engine: RedisEngine, made: readonly number[]): Promise<void> {
     assert.equal(new Set(made).size, made.length)

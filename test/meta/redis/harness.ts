@@ -4,7 +4,7 @@ import { Redis } from 'ioredis'
 import { RedisEngine, type RedisOptions } from '../../../src/meta/engine/redis/engine.ts'
 import { RedisServer, type RedisServerOptions } from '../../servers/redis.ts'
 
-export { all, guard, inoOf, read, write } from '../../conformance/engine/harness.ts'
+export { all, guard, inoOf, read, refusesToOpen, write } from '../../conformance/engine/harness.ts'
 
 /** Keeps what was logged. */
 export class Journal {

@@ -220,21 +220,10 @@ describe('rows of the SQLite engine', () => {
     assert.deepEqual(outcome, { done: true, results: [3] })
     const whole = Buffer.concat([record(255), record(254), record(253)])
     assert.deepEqual(volume.query('SELECT slices FROM jfs_chunk WHERE inode = 50'), [[whole]])
-    const refused = await write(engine, {
-      kind: 'replaceSlices',
-      ino: inoOf(50),
-      index: 3,
-      prefix: record(253),
-      records: record(1),
-    })
+    const replaced = { kind: 'replaceSlices', ino: inoOf(50), index: 3, records: record(1) } as const
+    const refused = await engine.commit([], [{ ...replaced, prefix: record(253) }])
     assert.equal(refused.done, false)
-    await write(engine, {
-      kind: 'replaceSlices',
-      ino: inoOf(50),
-      index: 3,
-      prefix: whole.subarray(0, 48),
-      records: record(1),
-    })
+    await write(engine, { ...replaced, prefix: whole.subarray(0, 48) })
     assert.deepEqual(
       await read(engine, { kind: 'chunk', ino: inoOf(50), index: 3 }),
       Buffer.concat([record(1), record(253)]),
