@@ -8,7 +8,7 @@ import fs from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { size } from '../judges/judges.ts'
-import { cli, mountSkip, newVolume, projectRoot, run, type TestVolume } from '../mount/harness.ts'
+import { cli, launcher, mountSkip, newVolume, projectRoot, run, type TestVolume } from '../mount/harness.ts'
 import { seeded } from '../vfs/harness.ts'
 import { assertFiles, bytesOf, checkStored, MIB, sleep, smallFileSystem, writeDurable } from './harness.ts'
 
@@ -121,6 +121,36 @@ describe('the staging directory of a mount', { skip: mountSkip, timeout: 300_000
       // Where nothing was staged, there is nothing to tell.
       volume.mount()
       assert.equal(cli(['umount', '--flush', volume.mountPoint]).stdout, '')
+    }))
+
+  it('is waited for by umount --flush also where the mount does not answer for a while', () =>
+    withVolume(async volume => {
+      volume.mount(['--writeback', '--upload-limit', '20'])
+      await writeDurable(join(volume.mountPoint, 'file'), bytesOf(1, 9 * MIB))
+      const pid = volume.pid()
+      const flushing = run(launcher, ['umount', '--flush', volume.mountPoint])
+      await sleep(1000)
+      process.kill(pid, 'SIGSTOP')
+      await sleep(4500)
+      process.kill(pid, 'SIGCONT')
+      const { status, stdout } = await flushing
+      assert.match(stdout, /All staging chunks are flushed/)
+      assert.equal(status, 0)
+      assert.deepEqual(staged(volume), [])
+    }))
+
+  it('is told by umount --flush, and by its exit code, where it cannot be uploaded any more', () =>
+    withVolume(async volume => {
+      volume.mount(['--writeback', '--upload-limit', '1'])
+      await writeDurable(join(volume.mountPoint, 'file'), bytesOf(1, 9 * MIB))
+      const pid = volume.pid()
+      const flushing = run(launcher, ['umount', '--flush', volume.mountPoint])
+      await sleep(1000)
+      process.kill(pid, 'SIGKILL')
+      const { status, stdout } = await flushing
+      assert.match(stdout, /staging chunks are not flushed/)
+      assert.equal(status, 1)
+      assert.notEqual(staged(volume).length, 0)
     }))
 
   it('loses the blocks of a removed file, which are never uploaded', () =>
