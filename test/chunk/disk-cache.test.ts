@@ -7,7 +7,18 @@ import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { addon } from '../../src/base/addon.ts'
 import type { ChunkOptions } from '../../src/chunk/store.ts'
-import { BLOCK, broken, FaultyStore, noCache, openTrial, pattern, readAll, type Trial, writeSlice } from './harness.ts'
+import {
+  BLOCK,
+  broken,
+  eventually,
+  FaultyStore,
+  noCache,
+  openTrial,
+  pattern,
+  readAll,
+  type Trial,
+  writeSlice,
+} from './harness.ts'
 
 const UUID = '11111111-2222-4333-8444-555555555555'
 
@@ -28,14 +39,6 @@ async function openCached(
   return { ...trial, root: `${where.dir}/${UUID}` }
 }
 
-/** Until it holds, or a second has passed. */
-async function eventually(claim: () => boolean | Promise<boolean>, what: string, ms = 1000): Promise<void> {
-  for (let waited = 0; waited < ms; waited += 5) {
-    if (await claim()) return
-    await sleep(5)
-  }
-  assert.fail(`never came true: ${what}`)
-}
 const exists = (path: string): Promise<boolean> =>
   fs.stat(path).then(
     () => true,

@@ -7,6 +7,7 @@ import { Fault } from '../../../src/base/fault.ts'
 import { type Ino, ROOT_INO } from '../../../src/base/ino.ts'
 import type { Cursor, Engine, Guard, Outcome, Page, ScanKind, Scans, Strength } from '../../../src/meta/engine.ts'
 import type { Change, Fact, FactOf, Read } from '../../../src/meta/facts.ts'
+import type { AclRule } from '../../../src/meta/model/acl.ts'
 import { type Attr, TYPE_DIRECTORY, TYPE_FILE } from '../../../src/meta/model/attr.ts'
 import type { Volume } from '../../../src/meta/model/volume.ts'
 
@@ -44,6 +45,16 @@ export const file = (fields: Partial<Attr> = {}): Attr => ({
 })
 export const directory = (fields: Partial<Attr> = {}): Attr =>
   file({ type: TYPE_DIRECTORY, mode: 0o755, nlink: 2, length: 4096, ...fields })
+
+/** the rule of the format's worked examples */
+export const ACL_RULE: AclRule = {
+  owner: 6,
+  group: 4,
+  mask: 7,
+  other: 4,
+  namedUsers: [{ id: 1000, perm: 7 }],
+  namedGroups: [{ id: 2000, perm: 5 }],
+}
 
 export const NO_QUOTAS: Volume['limits'] = {
   hasDirQuotas: false,

@@ -35,6 +35,20 @@ async function scene(): Promise<{ v: SharedVolume; c: RemoteClient; file: Ino }>
   return { v, c, file }
 }
 
+/** We write while the answer to `ask` is on its way: whatever that brings, the write is seen. */
+async function overtaken({ v, c, file }: Awaited<ReturnType<typeof scene>>, ask: () => unknown): Promise<void> {
+  const held = hold(c.engine, 'gather', 'onReply')
+  const asking = ask()
+  await held.reached
+  await ok(c.meta.writeSlice(file, 0, 100, slice(2), v.clock.now()))
+  held.letGo()
+  await asking
+  assert.deepEqual(
+    (await ok(c.meta.readChunk(file, 0))).map(each => each.id),
+    [1, 2],
+  )
+}
+
 async function end(v: SharedVolume, c: RemoteClient): Promise<void> {
   assert.equal(c.meta.openFileCount, 0)
   assert.deepEqual((await c.engine.scan('sustained', { sid: c.meta.sid }, null, 10)).rows, [])
@@ -158,19 +172,11 @@ describe('opening and removing at once', () => {
 
 describe('reading and writing at once', () => {
   it('a list that was on its way when we wrote is not kept', async () => {
-    const { v, c, file } = await scene()
+    const at = await scene()
+    const { v, c, file } = at
     await ok(c.meta.open(v.caller(), file, O_RDWR))
     c.meta.forgetChunks(file, 0)
-    const held = hold(c.engine, 'gather', 'onReply')
-    const reading = c.meta.readChunk(file, 0)
-    await held.reached
-    await ok(c.meta.writeSlice(file, 0, 100, slice(2), v.clock.now()))
-    held.letGo()
-    await ok(reading)
-    assert.deepEqual(
-      (await ok(c.meta.readChunk(file, 0))).map(each => each.id),
-      [1, 2],
-    )
+    await overtaken(at, () => ok(c.meta.readChunk(file, 0)))
     await c.meta.close(file)
     await end(v, c)
   })
@@ -282,17 +288,9 @@ describe('reading and writing at once', () => {
   })
 
   it('a list that came with an open is not kept when we wrote meanwhile', async () => {
-    const { v, c, file } = await scene()
-    const held = hold(c.engine, 'gather', 'onReply')
-    const opening = c.meta.open(v.caller(), file, O_RDWR)
-    await held.reached
-    await ok(c.meta.writeSlice(file, 0, 100, slice(2), v.clock.now()))
-    held.letGo()
-    await ok(opening)
-    assert.deepEqual(
-      (await ok(c.meta.readChunk(file, 0))).map(each => each.id),
-      [1, 2],
-    )
+    const at = await scene()
+    const { v, c, file } = at
+    await overtaken(at, () => ok(c.meta.open(v.caller(), file, O_RDWR)))
     await c.meta.close(file)
     await end(v, c)
   })

@@ -7,7 +7,7 @@ import { NO_INO, ROOT_INO, TRASH_INO } from '../../../src/base/ino.ts'
 import type { RedisEngine } from '../../../src/meta/engine/redis/engine.ts'
 import { node, QUOTA_DIR, QUOTA_USER } from '../../../src/meta/facts.ts'
 import { encodeRecords } from '../../../src/meta/model/slice.ts'
-import { directory, file } from '../../conformance/engine/harness.ts'
+import { ACL_RULE, directory, file } from '../../conformance/engine/harness.ts'
 import { redisSkip } from '../../servers/redis.ts'
 import { all, guard, inoOf, read, World, write } from './harness.ts'
 
@@ -181,15 +181,7 @@ describe('the layout in Redis', { skip: redisSkip }, () => {
       { kind: 'putQuota', type: QUOTA_DIR, key: 3, quota },
       { kind: 'quotaUsage', type: QUOTA_USER, key: 1000, space: 4096, inodes: 1 },
     )
-    const rule = {
-      owner: 6,
-      group: 4,
-      mask: 7,
-      other: 4,
-      namedUsers: [{ id: 1000, perm: 7 }],
-      namedGroups: [{ id: 2000, perm: 5 }],
-    }
-    assert.equal(await read(engine, { kind: 'aclId', rule }), 1)
+    assert.equal(await read(engine, { kind: 'aclId', rule: ACL_RULE }), 1)
     assert.deepEqual(
       await Promise.all(['dirDataLength', 'dirUsedSpace', 'dirUsedInodes'].map(key => raw.hgetall(key))),
       [{ 1: '5' }, { 1: '4096' }, { 1: '1' }],

@@ -7,7 +7,7 @@ import { Fault } from '../../../src/base/fault.ts'
 import { type Ino, NO_INO, ROOT_INO, TRASH_INO } from '../../../src/base/ino.ts'
 import type { Engine } from '../../../src/meta/engine.ts'
 import { QUOTA_DIR, QUOTA_GROUP, QUOTA_USER } from '../../../src/meta/facts.ts'
-import { directory, file, inoOf, read, write } from '../../conformance/engine/harness.ts'
+import { ACL_RULE, directory, file, inoOf, read, write } from '../../conformance/engine/harness.ts'
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex')
 
@@ -186,18 +186,10 @@ export function rowTests({ test, query: ask, bytes, text, quoted }: RowParts): (
   })
 
   it('gives equal ACL rules one id and stores entries without a count', async () => {
-    const rule = {
-      owner: 6,
-      group: 4,
-      mask: 7,
-      other: 4,
-      namedUsers: [{ id: 1000, perm: 7 }],
-      namedGroups: [{ id: 2000, perm: 5 }],
-    }
-    const bare = { ...rule, namedUsers: [], namedGroups: [] }
-    const id = await read(engine, { kind: 'aclId', rule })
+    const bare = { ...ACL_RULE, namedUsers: [], namedGroups: [] }
+    const id = await read(engine, { kind: 'aclId', rule: ACL_RULE })
     const other = await read(engine, { kind: 'aclId', rule: bare })
-    assert.equal(await read(engine, { kind: 'aclId', rule: { ...rule } }), id)
+    assert.equal(await read(engine, { kind: 'aclId', rule: { ...ACL_RULE } }), id)
     assert.equal(await read(engine, { kind: 'aclId', rule: { ...bare } }), other)
     assert.equal(
       query(

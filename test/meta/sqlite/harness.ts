@@ -8,7 +8,7 @@ import { ROOT_INO } from '../../../src/base/ino.ts'
 import { SqliteEngine } from '../../../src/meta/engine/sqlite/engine.ts'
 import { directory, write } from '../../conformance/engine/harness.ts'
 
-export { directory, file, guard, inoOf, read, write } from '../../conformance/engine/harness.ts'
+export { ACL_RULE, directory, file, guard, inoOf, read, write } from '../../conformance/engine/harness.ts'
 
 export class Volume {
   readonly dir = mkdtempSync(join(tmpdir(), 'juicefs-ts-sqlite-'))
