@@ -23,7 +23,7 @@ import { BackgroundJobs } from '../jobs/jobs.ts'
 import type { MetaClient } from '../meta/client.ts'
 import { TYPE_DIRECTORY } from '../meta/model/attr.ts'
 import { systemCaller } from '../meta/model/caller.ts'
-import type { Format } from '../meta/model/format.ts'
+import { type Format, unsupportedFeatures } from '../meta/model/format.ts'
 import { testStorage } from '../object/storage-test.ts'
 import { Callers } from '../vfs/callers.ts'
 import type { VfsConfig } from '../vfs/config.ts'
@@ -205,6 +205,11 @@ export async function startMount(
     }
     meta.hooks.onFormatChanged = fresh => {
       log.info(`found new configuration: ${fresh.Name}`)
+      const missing = unsupportedFeatures(fresh, readOnly)
+      if (missing.length > 0) {
+        const advice = 'what this mount changes goes without it, unmount it'
+        log.error(`volume ${fresh.Name} now uses what is not supported yet: ${missing.join(', ')}: ${advice}`)
+      }
       void storage.follow(fresh)
     }
     try {

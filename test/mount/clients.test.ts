@@ -6,6 +6,7 @@ import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, un
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import Database from 'better-sqlite3'
 import { checkVolume } from '../../src/meta/check.ts'
 import { SqliteEngine } from '../../src/meta/engine/sqlite/engine.ts'
 import { cli, mountSkip, newVolume, run, type TestVolume } from './harness.ts'
@@ -184,6 +185,18 @@ print(float(waiter.communicate()[0]) - freed)`
     unlinkSync(join(b, 'trashed'))
     const [hour] = readdirSync(join(a, '.trash'))
     assert.match(readdirSync(join(a, '.trash', hour!)).join(), /^1-\d+-trashed$/)
+  })
+
+  it('say loudly when a newer client switches something on that they do not do', async () => {
+    const db = new Database(volume.metaUrl.slice('sqlite3://'.length))
+    const rename = (from: string, to: string): unknown =>
+      db.prepare('UPDATE jfs_setting SET value = replace(value, ?, ?)').run(from, to)
+    rename('"EnableACL"', '"ChangeLog": true,\n"EnableACL"')
+    const said = (): boolean => /<ERROR>: .*not supported yet: .*ChangeLog/.test(readFileSync(volume.logFile, 'utf8'))
+    for (let i = 0; i < 40 && !said(); i++) await sleep(100)
+    rename('"ChangeLog": true,\n"EnableACL"', '"EnableACL"')
+    db.close()
+    assert.ok(said())
   })
 
   it('end cleanly', () => {
