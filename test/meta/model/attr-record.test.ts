@@ -4,7 +4,7 @@ import { Fault } from '../../../src/base/fault.ts'
 import { type Ino, NO_INO, ROOT_INO, TRASH_INO } from '../../../src/base/ino.ts'
 import { decodeAclRule, encodeAclRule } from '../../../src/meta/model/acl-record.ts'
 import { decodeAttr, encodeAttr } from '../../../src/meta/model/attr-record.ts'
-import { file } from '../../conformance/engine/harness.ts'
+import { file, ACL_RULE as rule } from '../../conformance/engine/harness.ts'
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(/\s/g, ''), 'hex')
 const FIVE = 5 as Ino
@@ -90,14 +90,6 @@ describe('attribute records', () => {
 
 describe('records of ACL rules', () => {
   const bytes = hex('0006 0004 0007 0004 00000001 000003e8 0007 00000001 000007d0 0005')
-  const rule = {
-    owner: 6,
-    group: 4,
-    mask: 7,
-    other: 4,
-    namedUsers: [{ id: 1000, perm: 7 }],
-    namedGroups: [{ id: 2000, perm: 5 }],
-  }
 
   it('are read and written as the format describes them', () => {
     assert.deepEqual(decodeAclRule(bytes), rule)

@@ -11,16 +11,9 @@ import {
   isMinimalAcl,
   modeOfAcl,
 } from '../../../src/meta/rules/acl.ts'
+import { ACL_RULE as rule } from '../../conformance/engine/harness.ts'
 
 const hex = (text: string): Buffer => Buffer.from(text.replace(/\s/g, ''), 'hex')
-const rule: AclRule = {
-  owner: 6,
-  group: 4,
-  mask: 7,
-  other: 4,
-  namedUsers: [{ id: 1000, perm: 7 }],
-  namedGroups: [{ id: 2000, perm: 5 }],
-}
 const minimal: AclRule = { owner: 7, group: 5, mask: ACL_UNSET, other: 1, namedUsers: [], namedGroups: [] }
 const empty: AclRule = { ...minimal, owner: ACL_UNSET, group: ACL_UNSET, other: ACL_UNSET }
 

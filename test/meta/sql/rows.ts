@@ -198,7 +198,7 @@ export function rowTests({ test, query: ask, bytes, text, quoted }: RowParts): (
       ),
       `${id}|6|4|7|4|000003e80007|000007d00005\n${other}|6|4|7|4||`,
     )
-    assert.deepEqual(await read(engine, { kind: 'aclRule', id }), rule)
+    assert.deepEqual(await read(engine, { kind: 'aclRule', id }), ACL_RULE)
     query(`UPDATE jfs_acl SET named_users = NULL, named_groups = NULL WHERE id = ${other}`)
     assert.deepEqual(await read(engine, { kind: 'aclRule', id: other }), bare)
     assert.equal(await read(engine, { kind: 'aclId', rule: bare }), other, 'no entries may be NULL')

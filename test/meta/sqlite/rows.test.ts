@@ -171,7 +171,7 @@ describe('rows of the SQLite engine', () => {
       [BigInt(id), 6n, 4n, 7n, 4n, hex('000003e80007'), hex('000007d00005')],
       [BigInt(other), 6n, 4n, 7n, 4n, hex(''), hex('')],
     ])
-    assert.deepEqual(await read(engine, { kind: 'aclRule', id }), rule)
+    assert.deepEqual(await read(engine, { kind: 'aclRule', id }), ACL_RULE)
     assert.deepEqual(await read(engine, { kind: 'aclRule', id: other }), bare)
     assert.equal(await read(engine, { kind: 'aclRule', id: 99 }), null)
   })
