@@ -90,20 +90,6 @@ describe('flags', () => {
       assert.equal(new Set(names).size, names.length, name)
     }
   })
-  it('are all listed in docs/commands.md, refused ones as such', () => {
-    const text = readFileSync(join(root, 'docs/commands.md'), 'utf8')
-    for (const { name, flags } of COMMANDS) {
-      const section = text.split(/^## /m).find(part => part.startsWith(`${name}\n`) || part.startsWith(`\`${name}\``))
-      assert.ok(section, `a section for ${name}`)
-      for (const flag of flags) {
-        const row: string | undefined = section
-          .split('\n')
-          .find(line => line.includes(flag.name.length === 1 ? `\`-${flag.name}\`` : `\`--${flag.name}\``))
-        assert.ok(row, `${name} --${flag.name}`)
-        assert.equal(row.includes('| refused'), flag.refused !== undefined, `${name} --${flag.name}: ${row}`)
-      }
-    }
-  })
 })
 
 it('the version is that of the package', () => {
