@@ -26,8 +26,8 @@ export interface ChunkStore {
   remove(slice: SliceName): Promise<void>
   /** Resolves when the blocks of these slices survive a power cut. */
   sync(slices: readonly SliceName[]): Promise<void>
-  /** Fetches the blocks that are not cached into the cache, whatever waits there. Rejects with the first Fault. */
-  warm(slice: SliceName): Promise<void>
+  /** Fetches the blocks that are not cached into the cache, whatever waits there, until `isCancelled`. Rejects with the first Fault. */
+  warm(slice: SliceName, isCancelled?: () => boolean): Promise<void>
   /** Forgets the cached blocks; what is staged stays. */
   evict(slice: SliceName): void
   /** For each block in order, in which cache directory (or `memory`) it is; null: in none. */

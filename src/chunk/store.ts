@@ -220,11 +220,12 @@ class Chunks implements ChunkStore {
     await this.#sink.sync(slices.flatMap(slice => blocksOf(slice, this.blockBytes)))
   }
 
-  async warm(slice: SliceName): Promise<void> {
+  async warm(slice: SliceName, isCancelled = () => false): Promise<void> {
     if (this.#cache.sizeBytes <= 0) return
     await Promise.all(
       blocksOf(slice, this.blockBytes).map(async block => {
         await this.#warming.enter()
+        if (isCancelled()) return this.#warming.leave()
         await this.#fetcher.warm(block).finally(() => this.#warming.leave())
       }),
     )

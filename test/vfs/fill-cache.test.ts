@@ -6,13 +6,22 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { EACCES, EINVAL, ELOOP, ENOENT, isErrno } from '../../src/base/errno.ts'
-import { type Ino, inoToString, ROOT_INO } from '../../src/base/ino.ts'
+import { inoToString, ROOT_INO } from '../../src/base/ino.ts'
+import { silentLog } from '../../src/base/log.ts'
+import { Compaction } from '../../src/jobs/compaction.ts'
+import { Deletion } from '../../src/jobs/deletion.ts'
 import { systemCaller } from '../../src/meta/model/caller.ts'
 import type { Progress } from '../../src/vfs/internal/control.ts'
-import { type FillAnswer, type FillRequest, fillCache, parseFillRequest } from '../../src/vfs/internal/fill-cache.ts'
+import {
+  type FillAnswer,
+  type FillParts,
+  type FillRequest,
+  fillCache,
+  parseFillRequest,
+} from '../../src/vfs/internal/fill-cache.ts'
 import { findPath } from '../../src/vfs/internal/paths.ts'
 import { eventually, keepingLog, noCache } from '../chunk/harness.ts'
-import { BLOCK, close, create, O_RDWR, ok, openVolume, pattern, ROOT, type Volume, write } from './harness.ts'
+import { BLOCK, close, create, O_RDWR, ok, open, openVolume, pattern, ROOT, type Volume, write } from './harness.ts'
 
 let dir: string
 let trials = 0
@@ -26,7 +35,7 @@ interface Filled {
   readonly place: string
   readonly lines: string[]
   readonly progress: Progress
-  readonly root: Ino
+  readonly parts: FillParts
   fill(action: FillRequest['action'], ...paths: string[]): Promise<FillAnswer>
 }
 
@@ -53,7 +62,7 @@ async function filled(): Promise<Filled> {
   const fill = (action: FillRequest['action'], ...paths: string[]): Promise<FillAnswer> =>
     fillCache(parts, { paths, threads: 3, background: false, action }, progress, () => false)
   await fill('evict', '')
-  return { v, place: `${where}/u/`, lines, progress, root: ROOT_INO, fill }
+  return { v, place: `${where}/u/`, lines, progress, parts, fill }
 }
 
 describe('filling the cache', () => {
@@ -101,6 +110,75 @@ describe('filling the cache', () => {
     await v.close()
   })
 
+  it('fetches what took the place of slices that were replaced and deleted since they were listed', async () => {
+    const { v, fill, lines } = await filled()
+    const other = await openVolume({ engine: v.engine, store: v.store })
+    const parts = { ...other, log: silentLog }
+    const deletion = new Deletion({ ...parts, maxDeletes: 1 })
+    const compaction = new Compaction({ ...parts, deletion })
+    const { ino } = await ok(v.vfs.lookup(ROOT, ROOT_INO, 'c'))
+    const file = await open(v, ino)
+    await write(v, file, 50, pattern(100))
+    await close(v, file)
+    await fill('evict', 'c')
+    let isFirst = true
+    v.store.mischief = method => {
+      if (method !== 'get' || !isFirst) return undefined
+      isFirst = false
+      return compaction
+        .compact(ino, 0)
+        .then(() => deletion.drained())
+        .then(() => undefined)
+    }
+    assert.equal((await fill('warm', 'c')).MissBytes, 0)
+    assert.equal(isFirst, false)
+    assert.deepEqual(lines, [])
+    const checked = await fill('check', 'c')
+    assert.deepEqual([checked.SliceCount, checked.MissBytes], [1, 0])
+    isFirst = true
+    v.store.mischief = method => {
+      if (method !== 'get' || !isFirst) return undefined
+      isFirst = false
+      return Promise.resolve(other.vfs.unlink(ROOT, ROOT_INO, 'c')).then(async () => {
+        deletion.file(ino)
+        await deletion.drained()
+        return undefined
+      })
+    }
+    await fill('evict', 'c')
+    assert.equal((await fill('warm', 'c')).MissBytes, 0, 'what is removed is not missing')
+    await Promise.all([v.close(), other.close()])
+  })
+
+  it('ends between two blocks when nobody waits any more', async () => {
+    const { v, parts } = await filled()
+    const before = v.store.requests.length
+    let isCancelled = false
+    v.store.mischief = method => {
+      if (method === 'get') isCancelled = true
+      return undefined
+    }
+    const many = await create(v, 'many')
+    for (let i = 0; i < 300; i++) await write(v, many, i * BLOCK, pattern(BLOCK))
+    await close(v, many)
+    await fillCache(
+      parts,
+      { paths: ['many'], threads: 1, background: false, action: 'evict' },
+      { a: 0, b: 0 },
+      () => false,
+    )
+    const puts = v.store.requests.length - before
+    await fillCache(
+      parts,
+      { paths: ['many'], threads: 1, background: false, action: 'warm' },
+      { a: 0, b: 0 },
+      () => isCancelled,
+    )
+    const fetched = v.store.requests.length - before - puts
+    assert.ok(fetched > 0 && fetched < 300, `${fetched} of 300 blocks`)
+    await v.close()
+  })
+
   it('counts blocks that wait for the cache disk, too', async () => {
     const { v, fill } = await filled()
     const file = await create(v, 'fresh')
@@ -139,9 +217,14 @@ describe('a request to fill the cache', () => {
 
 describe('a path inside the mount', () => {
   it('is followed through directories, links and inode numbers, as this caller may', async () => {
-    const { v, root } = await filled()
+    const { v } = await filled()
     const find = (path: string, uid = 0) =>
-      findPath(v.meta, () => ({ ...systemCaller(v.clock.now()), uid, gid: uid, gids: [uid], check: true }), root, path)
+      findPath(
+        v.meta,
+        () => ({ ...systemCaller(v.clock.now()), uid, gid: uid, gids: [uid], check: true }),
+        ROOT_INO,
+        path,
+      )
     const link = (name: string, target: string) => v.vfs.symlink(ROOT, ROOT_INO, name, target)
     const c = await ok(v.vfs.lookup(ROOT, ROOT_INO, 'c'))
     await ok(link('relative', 'd/../c'))

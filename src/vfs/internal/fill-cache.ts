@@ -12,6 +12,7 @@ import type { Ino } from '../../base/ino.ts'
 import type { Log } from '../../base/log.ts'
 import type { ChunkStore, SliceName } from '../../chunk/chunk-store.ts'
 import type { MetaClient } from '../../meta/client.ts'
+import { chunk } from '../../meta/facts.ts'
 import { TYPE_DIRECTORY, TYPE_FILE } from '../../meta/model/attr.ts'
 import type { Caller } from '../../meta/model/caller.ts'
 import { buildView, decodeRecords } from '../../meta/model/slice.ts'
@@ -20,6 +21,8 @@ import { findPath } from './paths.ts'
 
 const ACTIONS = ['warm', 'evict', 'check'] as const
 const MOST_THREADS = 1000
+/** of a chunk's list, while others go on changing it */
+const MOST_RENEWALS = 3
 
 export interface FillRequest {
   /** relative to the root of the mount, or `inode:` and a number */
@@ -39,6 +42,12 @@ export interface FillAnswer {
   MissBytes: number
   /** bytes by cache directory (or `memory`), of a check */
   Locations: Record<string, number>
+}
+
+/** A slice, and in which chunk it was found. */
+interface FoundSlice extends SliceName {
+  readonly ino: Ino
+  readonly index: number
 }
 
 export interface FillParts {
@@ -82,7 +91,7 @@ export async function fillCache(
   const answer = nothingFilled()
   await inParallel(slicesOf(parts, request, answer, progress, isCancelled), request.threads, async slice => {
     if (isCancelled()) return
-    await fillSlice(parts, request.action, slice, answer)
+    await fillSlice(parts, request.action, slice, answer, isCancelled)
     answer.SliceCount++
     answer.TotalBytes += slice.size
     progress.b += slice.size
@@ -91,22 +100,51 @@ export async function fillCache(
 }
 
 async function fillSlice(
-  { chunks, log }: FillParts,
+  parts: FillParts,
   action: FillRequest['action'],
-  slice: SliceName,
+  slice: FoundSlice,
   answer: FillAnswer,
+  isCancelled: () => boolean,
 ): Promise<void> {
+  const { chunks } = parts
   if (action === 'evict') return chunks.evict(slice)
-  if (action === 'warm') {
-    return chunks.warm(slice).catch(error => {
-      answer.MissBytes += slice.size
-      log.warn(`warm up slice ${slice.id}: ${causeText(error)}`)
-    })
-  }
+  if (action === 'warm') return warm(parts, slice, answer, isCancelled, MOST_RENEWALS)
   for (const { place, bytes } of await chunks.places(slice)) {
     if (place === null) answer.MissBytes += bytes
     else answer.Locations[place] = (answer.Locations[place] ?? 0) + bytes
   }
+}
+
+async function warm(
+  parts: FillParts,
+  slice: FoundSlice,
+  answer: FillAnswer,
+  isCancelled: () => boolean,
+  renewals: number,
+): Promise<void> {
+  const { meta, chunks, log } = parts
+  try {
+    await chunks.warm(slice, isCancelled)
+  } catch (error) {
+    // Compacted, overwritten or removed since it was listed: then what took its place is wanted.
+    const now = await foundIn(meta, slice.ino, slice.index)
+    if (renewals === 0 || now.some(({ id }) => id === slice.id)) {
+      answer.MissBytes += slice.size
+      log.warn(`warm up slice ${slice.id}: ${causeText(error)}`)
+    } else for (const other of now) await warm(parts, other, answer, isCancelled, renewals - 1)
+  }
+}
+
+async function foundIn(meta: MetaClient, ino: Ino, index: number): Promise<FoundSlice[]> {
+  const [records] = (await meta.engine.gather([chunk(ino, index)], 'look')) as [Buffer | null]
+  return records === null ? [] : slicesIn(records, ino, index)
+}
+
+/** What is seen of a chunk, each slice once. */
+function slicesIn(records: Buffer, ino: Ino, index: number): FoundSlice[] {
+  const slices = new Map(buildView(decodeRecords(records)).map(({ id, size }) => [id, size]))
+  slices.delete(0) // holes
+  return [...slices].map(([id, size]) => ({ id, size, ino, index }))
 }
 
 /** The slices of every file that the paths name or that lies below them, each once a chunk, as a whole. */
@@ -116,7 +154,7 @@ async function* slicesOf(
   answer: FillAnswer,
   progress: Progress,
   isCancelled: () => boolean,
-): AsyncGenerator<SliceName, void> {
+): AsyncGenerator<FoundSlice, void> {
   for (const path of paths) {
     const found = await findPath(meta, caller, root, path)
     if (isErrno(found)) {
@@ -132,10 +170,8 @@ async function* slicesOf(
       } else if (at.type === TYPE_FILE) {
         answer.FileCount++
         progress.a++
-        for await (const { records } of meta.scan('chunks', { ino: at.ino })) {
-          const slices = new Map(buildView(decodeRecords(records)).map(({ id, size }) => [id, size]))
-          slices.delete(0) // holes
-          for (const [id, size] of slices) yield { id, size }
+        for await (const { index, records } of meta.scan('chunks', { ino: at.ino })) {
+          yield* slicesIn(records, at.ino, index)
         }
       }
     }
