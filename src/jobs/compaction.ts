@@ -114,7 +114,10 @@ export class Compaction {
     })
     if (merged === null) return false
     // The merged slice replaces bytes that may have been fsynced: it must be as durable before it is named.
-    await this.#chunks.sync([merged])
+    await this.#chunks.sync([merged]).catch(async error => {
+      await this.#chunks.remove(merged)
+      throw error
+    })
     const record: SliceRecord = { pos: plan.pos, id, size: merged.size, off: 0, len: merged.size }
     const done = await this.#meta.run(
       'change',

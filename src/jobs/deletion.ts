@@ -9,7 +9,7 @@ import type { Ino } from '../base/ino.ts'
 import type { Log } from '../base/log.ts'
 import type { ChunkStore, SliceName } from '../chunk/chunk-store.ts'
 import type { MetaClient } from '../meta/client.ts'
-import { dropChunk, dropTrashedSlices, forgetDeadFile, forgetSlice } from '../meta/ops/dead-file.ts'
+import { dropChunk, forgetDeadFile, forgetSlice } from '../meta/ops/dead-file.ts'
 
 /** removed files that wait here; more are left to the hourly sweep, their records stand */
 const MAX_QUEUED = 100_000
@@ -38,13 +38,6 @@ export class Deletion {
 
   slice(slice: SliceName): void {
     this.#enqueue(`delete slice ${slice.id}`, () => this.#deleteSlice(slice))
-  }
-
-  trashedSlices(id: number, at: number): void {
-    this.#enqueue(`delete replaced slices of ${id}`, async () => {
-      const dropped = await this.#meta.run('change', () => dropTrashedSlices(id, at))
-      if (!isErrno(dropped)) for (const slice of dropped.unused) await this.#deleteSlice(slice)
-    })
   }
 
   /** Everything queued so far is done. */

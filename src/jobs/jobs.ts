@@ -3,10 +3,10 @@
 
 import type { Name } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
-import { ENOENT, EROFS, type Errno, isErrno } from '../base/errno.ts'
+import { EIO, ENOENT, EROFS, type Errno, isErrno } from '../base/errno.ts'
 import { causeText } from '../base/fault.ts'
 import { inParallel } from '../base/in-parallel.ts'
-import { type Ino, TRASH_INO } from '../base/ino.ts'
+import { type Ino, inoToString, TRASH_INO } from '../base/ino.ts'
 import type { Log } from '../base/log.ts'
 import { type Counter, exponentialBuckets, type Histogram, type Metrics } from '../base/metrics.ts'
 import type { ChunkStore } from '../chunk/chunk-store.ts'
@@ -14,6 +14,7 @@ import type { MetaClient } from '../meta/client.ts'
 import { node } from '../meta/facts.ts'
 import { type Attr, TYPE_DIRECTORY, TYPE_FILE } from '../meta/model/attr.ts'
 import { type Caller, systemCaller } from '../meta/model/caller.ts'
+import { dropTrashedSlices } from '../meta/ops/dead-file.ts'
 import { hourOfName } from '../meta/trash-hour.ts'
 import { Compaction } from './compaction.ts'
 import { Deletion } from './deletion.ts'
@@ -35,6 +36,7 @@ export class BackgroundJobs {
   readonly #clock: Clock
   readonly #log: Log
   readonly #sweeps: boolean
+  readonly #deletes: boolean
   readonly #random: () => number
   readonly #seconds: Histogram
   readonly #deletions: Counter
@@ -58,6 +60,7 @@ export class BackgroundJobs {
     this.#log = options.log
     this.#random = options.random
     this.#sweeps = options.sweeps
+    this.#deletes = options.maxDeletes > 0
     // Their names begin with the prefix that they get once more on the way out: so they are called in JuiceFS.
     this.#seconds = options.metrics.histogram(
       'juicefs_bgjob_duration_seconds',
@@ -92,10 +95,12 @@ export class BackgroundJobs {
     await this.deletion.stop()
   }
 
-  /** One round of every sweep this client is elected for. */
+  /** One round of every sweep this client is elected for. It does not stand for those that only delete objects if it deletes none:
+   *  others would do nothing, either. */
   async sweep(): Promise<void> {
-    if (await this.#meta.elect('lastCleanupFiles', ELECTION_SEC)) await this.#timed('files', () => this.#deadFiles())
-    if (await this.#meta.elect('nextCleanupSlices', ELECTION_SEC))
+    if (this.#deletes && (await this.#meta.elect('lastCleanupFiles', ELECTION_SEC)))
+      await this.#timed('files', () => this.#deadFiles())
+    if (this.#deletes && (await this.#meta.elect('nextCleanupSlices', ELECTION_SEC)))
       await this.#timed('slices', () => this.#unusedSlices())
     if (await this.#meta.elect('lastCleanupTrash', ELECTION_SEC)) await this.#timed('trash', () => this.emptyTrash())
   }
@@ -127,8 +132,12 @@ export class BackgroundJobs {
       const removed = failed ?? (await this.#meta.rmdir(caller(), TRASH_INO, hour.name, options))
       if (isErrno(removed)) this.#log.warn(`empty trash ${hour.name}: errno ${removed}`)
     }
-    for await (const { id, at } of this.#meta.scan('trashedSlices', { before: now - days * DAY_SEC }))
-      this.deletion.trashedSlices(id, at)
+    for await (const { id, at } of this.#meta.scan('trashedSlices', { before: now - days * DAY_SEC })) {
+      if (this.#stopped) break
+      const dropped = await this.#meta.run('change', () => dropTrashedSlices(id, at))
+      // Those that this client does not delete, another finds by their records.
+      if (!isErrno(dropped)) for (const slice of dropped.unused) this.deletion.slice(slice)
+    }
   }
 
   /** Removes a tree for `.control`. */
@@ -137,7 +146,7 @@ export class BackgroundJobs {
   }
 
   /** Compacts every chunk of a file, or of all files below a directory, so many at a time; `a` chunks found, `b` chunks done. EROFS,
-   *  ENOENT. */
+   *  ENOENT; EIO where some could not be, which the log names. */
   async compactTree(
     ino: Ino,
     threads: number,
@@ -148,13 +157,19 @@ export class BackgroundJobs {
     const [attr] = (await this.#meta.engine.gather([node(ino)], 'look')) as [Attr | null]
     if (attr === null) return ENOENT
     const count = Math.max(1, Math.min(threads, MOST_COMPACTIONS))
+    let failed: Errno | undefined
     await inParallel(this.#chunksBelow({ ino, type: attr.type }, isCancelled), count, async chunk => {
       if (isCancelled()) return
       progress.a++
-      await this.compaction.compact(chunk.ino, chunk.index)
-      progress.b++
+      try {
+        await this.compaction.compact(chunk.ino, chunk.index)
+        progress.b++
+      } catch (error) {
+        failed = EIO
+        this.#log.warn(`compact chunk ${chunk.index} of inode ${inoToString(chunk.ino)}: ${causeText(error)}`)
+      }
     })
-    return undefined
+    return failed
   }
 
   async *#chunksBelow(

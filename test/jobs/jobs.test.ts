@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
-import { NO_INO, ROOT_INO, TRASH_INO } from '../../src/base/ino.ts'
+import { EIO } from '../../src/base/errno.ts'
+import { type Ino, NO_INO, ROOT_INO, TRASH_INO } from '../../src/base/ino.ts'
 import { silentLog } from '../../src/base/log.ts'
 import { BackgroundJobs } from '../../src/jobs/jobs.ts'
 import { checkVolume } from '../../src/meta/check.ts'
@@ -29,6 +30,7 @@ import {
 
 async function withJobs(
   options: VolumeOptions,
+  maxDeletes = 2,
 ): Promise<{ v: Volume; jobs: BackgroundJobs; end: () => Promise<void> }> {
   const v = await openVolume(options)
   const jobs = new BackgroundJobs({
@@ -38,7 +40,7 @@ async function withJobs(
     log: silentLog,
     random: Math.random,
     metrics: v.metrics,
-    maxDeletes: 2,
+    maxDeletes,
     sweeps: false,
   })
   jobs.start()
@@ -230,6 +232,79 @@ describe('background jobs', () => {
     assert.ok((await v.store.keys()).length <= before)
     await close(v, other)
     await close(v, file)
+    await end()
+  })
+
+  it('leave nothing astray when the merged slice cannot be made durable', async () => {
+    const { v, jobs, end } = await withJobs({})
+    const file = await create(v, 'f')
+    for (let i = 0; i < 6; i++) await write(v, file, i * 50, pattern(100, i))
+    await ok(v.vfs.fsync(ROOT, file.ino, file.fh, false))
+    for (let i = 0; i < 3; i++) {
+      await write(v, file, i * 50, pattern(10, i))
+      await ok(v.vfs.fsync(ROOT, file.ino, file.fh, false))
+    }
+    const before = await v.store.keys()
+    const { sync } = v.chunks
+    v.chunks.sync = () => Promise.reject(new Error('the disk is sick'))
+    await assert.rejects(jobs.compaction.compact(file.ino, 0), /sick/)
+    assert.deepEqual(await v.store.keys(), before)
+    v.chunks.sync = sync
+    await close(v, file)
+    await end()
+  })
+
+  it('go on with the other chunks where one cannot be compacted, and say so', async () => {
+    const { v, jobs, end } = await withJobs({})
+    const inos: Ino[] = []
+    for (const name of ['a', 'b', 'c']) {
+      const file = await create(v, name)
+      inos.push(file.ino)
+      for (let i = 0; i < 3; i++) {
+        await write(v, file, i * 50, pattern(100, i))
+        await ok(v.vfs.fsync(ROOT, file.ino, file.fh, false))
+      }
+      await close(v, file)
+    }
+    // Another client has staged it, and not uploaded yet.
+    const lost = (await v.store.keys()).find(key => key.includes('/4_'))!
+    const bytes = await v.store.get(lost)
+    await v.store.delete(lost)
+    const progress = { a: 0, b: 0 }
+    assert.equal(await jobs.compactTree(ROOT_INO, 1, progress, () => false), EIO)
+    assert.deepEqual(progress, { a: 3, b: 2 })
+    await v.store.put(lost, bytes)
+    assert.equal(await jobs.compactTree(ROOT_INO, 1, progress, () => false), undefined)
+    await jobs.deletion.drained()
+    assert.equal((await v.store.keys()).length, 3)
+    await end()
+  })
+
+  it('of a client that deletes nothing leave the sweeps to one that does', async () => {
+    const { v, jobs, end } = await withJobs({ trashDays: 1 }, 0)
+    const file = await create(v, 'f')
+    for (let i = 0; i < 6; i++) {
+      await write(v, file, i * 50, pattern(100, i))
+      await ok(v.vfs.fsync(ROOT, file.ino, file.fh, false))
+    }
+    await jobs.compaction.compact(file.ino, 0)
+    await close(v, file)
+    const gone = await create(v, 'gone')
+    await write(v, gone, 0, pattern(100))
+    await close(v, gone)
+    await ok(v.vfs.unlink(ROOT, ROOT_INO, 'gone'))
+    v.clock.aheadMs = 30 * 3600_000
+    await jobs.sweep()
+    v.clock.aheadMs += 2 * 3600_000
+    await jobs.sweep() // first in each hour
+    const { meta, chunks, clock, metrics } = await openVolume({ engine: v.engine, store: v.store })
+    clock.aheadMs = v.clock.aheadMs + 10_000
+    const parts = { meta, chunks, clock, metrics, log: silentLog, random: Math.random }
+    const other = new BackgroundJobs({ ...parts, maxDeletes: 2, sweeps: false })
+    await other.sweep()
+    await other.deletion.drained()
+    await other.stop()
+    assert.equal((await v.store.keys()).length, 1)
     await end()
   })
 
