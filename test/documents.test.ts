@@ -19,6 +19,13 @@ describe('documents', () => {
     assert.deepEqual(lost, [])
   })
 
+  it('go with the package where README.md links to them', () => {
+    const { files } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { files: string[] }
+    const links = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/\]\((?!https?:)([\w./-]+)\)/g)]
+    const lost = links.map(([, target]) => target!).filter(target => !files.includes(target.split('/')[0]!))
+    assert.deepEqual(lost, [])
+  })
+
   it('name files that are there', () => {
     const lost = documents.flatMap(document =>
       [...readFileSync(join(root, document), 'utf8').matchAll(/\b(?:src|test|bench|docs|scripts|native)\/[\w./-]+\w/g)]
