@@ -34,7 +34,9 @@ case "$(uname -m)" in
 esac
 # Unpacked sources may carry an old date: then the version tells.
 needed=$(sed -n 's/^#define ADDON_VERSION //p' native/version.h)
-built=$(node_modules/.bin/node -p "require('./$addon').version" 2>/dev/null) || built=none
+node=node_modules/.bin/node
+[ -x "$node" ] || node=node
+built=$("$node" -p "require('./$addon').version" 2>/dev/null) || built=none
 if [ "$built" != "$needed" ] || [ -n "$(find native -name '*.[ch]' -newer "$addon")" ]; then
   say "compiling $addon"
   sh native/build.sh || say "the native addon could not be compiled: mounts are served without it, slower, and by root only" >&2
