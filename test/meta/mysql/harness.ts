@@ -5,7 +5,7 @@ import { MysqlEngine, type MysqlOptions } from '../../../src/meta/engine/mysql/e
 import { MariadbServer, mariadbSkip, PASSWORD } from '../../servers/mariadb.ts'
 import { SqlTestServer } from '../sql/harness.ts'
 
-export { all, directory, file, guard, inoOf, read, write } from '../../conformance/engine/harness.ts'
+export { all, directory, file, guard, inoOf, read, refusesToOpen, write } from '../../conformance/engine/harness.ts'
 export { mariadbSkip } from '../../servers/mariadb.ts'
 
 export class TestServer extends SqlTestServer<MariadbServer, MysqlEngine, MysqlOptions> {
