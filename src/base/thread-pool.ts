@@ -76,17 +76,16 @@ export class ThreadPool<Request, Reply> {
       const thread = this.#freeThread()
       if (!thread) return
       const job = this.#waiting.shift()!
-      let sent: Sent<Request>
-      try {
-        sent = job.make()
-      } catch (error) {
-        job.reject(error)
-        continue
-      }
-      const { request, handedOver } = sent
       thread.jobs.push(job)
       thread.worker.ref()
-      thread.worker.postMessage(request, handedOver)
+      try {
+        const { request, handedOver } = job.make()
+        thread.worker.postMessage(request, handedOver)
+      } catch (error) {
+        // No reply will come for it.
+        if (thread.jobs.at(-1) === job) thread.jobs.pop()
+        job.reject(error)
+      }
     }
     if (this.#threads.every(({ jobs }) => jobs.length === 0)) this.#startIdleTimer()
   }

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
+import { availableParallelism } from 'node:os'
 import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { collectGarbage } from '../../src/base/idle-memory.ts'
+import { drop, free, ownBytes } from '../../src/base/own-memory.ts'
 import { type Compression, openCodec } from '../../src/chunk/codec.ts'
 
 const HELLO = Buffer.from('hello hello hello hello hello hello hello\n')
@@ -38,6 +40,46 @@ describe('block codec', () => {
     const moreMiB = (process.memoryUsage.rss() - before) / 2 ** 20
     assert.ok(moreMiB < 128, `${moreMiB} MiB more are in use after 256 MiB`)
   })
+
+  for (const compression of ['lz4', 'zstd'] satisfies Compression[]) {
+    it(`${compression}: encoded bytes do not wait for the collector`, async () => {
+      const codec = await openCodec(compression)
+      const block = randomBytes(4 << 20)
+      const before = process.memoryUsage().arrayBuffers
+      let mostMiB = 0
+      for (let i = 0; i < 24; i++) {
+        drop(await codec.compress(block))
+        const plain = await codec.decompress(await codec.compress(block), block.length)
+        mostMiB = Math.max(mostMiB, (process.memoryUsage().arrayBuffers - before) / 2 ** 20)
+        free(plain.buffer)
+      }
+      assert.ok(mostMiB < 20, `${mostMiB} MiB, where a block of 4 is decoded at a time`)
+    })
+
+    it(`${compression}: of many blocks that wait only few have memory for their answers`, async () => {
+      const codec = await openCodec(compression)
+      const block = randomBytes(4 << 20)
+      const body = Buffer.from(await codec.compress(block))
+      for (const work of [() => codec.compress(block), () => codec.decompress(body, block.length)]) {
+        const before = process.memoryUsage().arrayBuffers
+        const jobs = Array.from({ length: 24 }, work)
+        const moreMiB = (process.memoryUsage().arrayBuffers - before) / 2 ** 20
+        assert.ok(moreMiB < 5 * (availableParallelism() + 3), `${moreMiB} MiB`)
+        await Promise.all(jobs)
+      }
+    })
+
+    it(`${compression}: a body without an owner is left as it was, any other is freed`, async () => {
+      const codec = await openCodec(compression)
+      const block = Buffer.alloc(1 << 20, 'ab')
+      const body = Buffer.from(await codec.compress(block))
+      const copy = ownBytes(body.length)
+      body.copy(copy)
+      for (const each of [body, body, copy]) assert.ok((await codec.decompress(each, block.length)).equals(block))
+      assert.ok(body.length > 0)
+      assert.equal(copy.length, 0)
+    })
+  }
 
   it('lz4 objects are raw blocks: no magic, no length', async () => {
     const lz4 = await openCodec('lz4')

@@ -11,7 +11,9 @@ import { after, describe, it, mock } from 'node:test'
 import { Worker } from 'node:worker_threads'
 import { SystemClock } from '../../src/base/clock.ts'
 import { Fault } from '../../src/base/fault.ts'
+import { drop, own } from '../../src/base/own-memory.ts'
 import { withEncryption } from '../../src/object/encrypt.ts'
+import { envelopeBytes, headBytes, seal, unseal } from '../../src/object/envelope.ts'
 import { EnvelopeThreads } from '../../src/object/envelope-threads.ts'
 import { MemStore } from '../../src/object/mem.ts'
 import { readRsaKey } from '../../src/object/rsa-key.ts'
@@ -160,16 +162,53 @@ describe('threads that encrypt', () => {
     }
   })
 
-  it('leave the bytes of the caller alone at once', async () => {
+  it('copy what they shall do when one of them takes it, since many may wait', async () => {
     const threads = new EnvelopeThreads(key, 1)
     try {
-      const body = Buffer.alloc(1 << 20, 'a')
-      const sealing = threads.seal(body)
-      body.fill('b')
-      const { envelope } = await sealing
-      assert.ok((await threads.unseal(envelope)).equals(Buffer.alloc(1 << 20, 'a')))
+      const { envelope } = await threads.seal(Buffer.alloc(1 << 20, 'a'))
+      for (const work of [() => threads.seal(envelope), () => threads.unseal(envelope)]) {
+        const before = process.memoryUsage().arrayBuffers
+        const jobs = Array.from({ length: 32 }, work)
+        const moreMiB = (process.memoryUsage().arrayBuffers - before) / 2 ** 20
+        assert.ok(moreMiB < 4, `${moreMiB} MiB for one thread`)
+        await Promise.all(jobs)
+      }
     } finally {
       await threads.close()
+    }
+  })
+
+  it('open where it is what has an owner, and the plain bytes have one; any other is left as it was', async () => {
+    const threads = new EnvelopeThreads(key, 1)
+    try {
+      const plain = randomBytes(1 << 20)
+      const { envelope } = await threads.seal(plain)
+      const copy = Buffer.from(envelope)
+      assert.ok((await threads.unseal(envelope)).equals(plain))
+      assert.ok(envelope.equals(copy))
+      const owned = own(copy)
+      const opened = await threads.unseal(owned)
+      assert.equal(owned.length, 0)
+      assert.ok(opened.equals(plain))
+      drop(opened)
+      assert.equal(opened.length, 0)
+    } finally {
+      await threads.close()
+    }
+  })
+
+  it('leave nothing of a job to the collector', () => {
+    for (const cipher of ['aes-256-gcm', 'chacha20-poly1305'] as const) {
+      const each = { ...key, cipher }
+      const envelope = Buffer.allocUnsafeSlow(envelopeBytes(each, 4 << 20)).fill('a', headBytes(each))
+      const before = process.memoryUsage().arrayBuffers
+      for (let i = 0; i < 16; i++) {
+        seal(each, envelope)
+        const plain = unseal(each, envelope)
+        assert.ok(plain[0] === 97 && plain[plain.length - 1] === 97)
+      }
+      const moreMiB = (process.memoryUsage().arrayBuffers - before) / 2 ** 20
+      assert.ok(moreMiB < 2, `${moreMiB} MiB after 16 blocks of ${cipher}`)
     }
   })
 
