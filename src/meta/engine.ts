@@ -91,6 +91,8 @@ export interface Engine {
    *  must be recounted some time. */
   readonly sumsUsage?: boolean
   readonly counts?: EngineCounts
+  /** Which server answers: another value where another took over, or it was started anew. It may not know what it confirmed last. */
+  readonly generation?: string | null
   /** Creates what must exist before the first fact (tables, indexes). Idempotent. */
   prepare(): Maybe<void>
   /** One fact a read, in order. Faults (EIO) on records that cannot be decoded, naming the inode. */

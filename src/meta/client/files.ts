@@ -43,7 +43,12 @@ interface Step {
 }
 
 export class Files extends Names {
-  readonly #slices = new IdRange(count => this.engine.allocate('nextChunk', count), SLICE_BATCH, 1)
+  readonly #slices = new IdRange(
+    count => this.engine.allocate('nextChunk', count),
+    SLICE_BATCH,
+    1,
+    () => this.engine.generation,
+  )
 
   // ── attributes ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -30,7 +30,12 @@ import { Sessions } from './sessions.ts'
 const INODE_BATCH = 1024
 
 export class Names extends Sessions {
-  readonly #inodes = new IdRange(count => this.engine.allocate('nextInode', count), INODE_BATCH, 2)
+  readonly #inodes = new IdRange(
+    count => this.engine.allocate('nextInode', count),
+    INODE_BATCH,
+    2,
+    () => this.engine.generation,
+  )
   readonly #trash = new TrashHour(
     name => this.run('look', () => lookup(this.system(), TRASH_INO, name)),
     name => this.#makeHour(name),

@@ -104,4 +104,38 @@ describe('ids', () => {
     assert.deepEqual([range.take(), range.take(), range.take()], [2, 3, 4])
     assert.throws(() => range.take(), /disk full/)
   })
+
+  it('of a server that is another one by now are given back: it may have given them to somebody else', () => {
+    let server = 'a'
+    const next = { a: 1, b: 1001 }
+    const fetch = (count: number): number => {
+      const first = next[server as 'a' | 'b']
+      next[server as 'a' | 'b'] += count
+      return first
+    }
+    const range = new IdRange(fetch, 10, 1, () => server)
+    assert.deepEqual([range.take(), range.take()], [1, 2])
+    server = 'b'
+    assert.equal(range.take(), 1001)
+  })
+
+  it('never come twice: a counter that went back is moved on, for others too', async () => {
+    let server = 'a'
+    let next = 1
+    const range = new IdRange(
+      async count => {
+        next += count
+        return next - count
+      },
+      10,
+      1,
+      () => server,
+    )
+    for (let id = 1; id <= 14; id++) assert.equal(await range.take(), id)
+    server = 'b'
+    next = 5 // of a copy that was made earlier
+    const given = [await range.take(), await range.take()] as number[]
+    assert.ok(given[0]! > 20 && given[1] === given[0]! + 1, String(given))
+    assert.ok(next > given[1]!)
+  })
 })

@@ -13,9 +13,9 @@ import { ByWatch } from './by-watch.ts'
 import { checksOf } from './checks.ts'
 import { DeadLengths } from './dead-lengths.ts'
 import { Durability } from './durability.ts'
-import { faultOf, isScriptRefused, LostReply } from './errors.ts'
+import { faultOf, isReply, isScriptRefused, LostReply } from './errors.ts'
 import type { Executor } from './executor.ts'
-import type { Instruction, Reply } from './instruction.ts'
+import type { Arg, Instruction, Reply } from './instruction.ts'
 import type { Keys } from './keys.ts'
 import type { Link } from './link.ts'
 import { decideLost } from './lost-commit.ts'
@@ -24,6 +24,7 @@ import { counterOffset, type Hints, MAX_CHUNK_PROBES, planRead } from './reads.t
 import { Scanner } from './scan.ts'
 import { planChange } from './steps.ts'
 import type { Environment } from './url.ts'
+import { numberOf } from './values.ts'
 
 export interface RedisOptions {
   /** Nothing is written; a replica may be asked. */
@@ -51,6 +52,9 @@ export class RedisEngine implements Engine {
   readonly #scanner: Scanner
   readonly #dead: DeadLengths
   readonly #durability: Durability
+  #generation: string | null = null
+  /** the last ids that this client was given */
+  readonly #given = new Map<'nextInode' | 'nextChunk', number>()
 
   /** Connects. A Fault says within 5 s what is wrong with the address or the server. No password is in any message. */
   static async open(url: string, options: RedisOptions = {}): Promise<RedisEngine> {
@@ -78,6 +82,12 @@ export class RedisEngine implements Engine {
       gather: instructions => this.#gather(instructions, 'list metadata'),
     })
     this.#durability = new Durability(link, linkOptions, keys, options.log)
+    link.onOtherServer = call => this.#moveCountersOn(call)
+  }
+
+  get generation(): string | null {
+    this.#generation = this.#link.session?.info.runId ?? this.#generation
+    return this.#generation
   }
 
   /** A key exists as soon as it has a value: nothing is to be made beforehand. */
@@ -136,6 +146,7 @@ export class RedisEngine implements Engine {
         doing,
         again: true,
       })
+      if (counter === 'nextInode' || counter === 'nextChunk') this.#given.set(counter, last as number)
       // After a power cut ids must not be handed out again whose blocks are stored or cached.
       if (counterOffset(counter) !== 0) await this.#durability.sync()
       return (last as number) - count + 1
@@ -153,6 +164,21 @@ export class RedisEngine implements Engine {
     this.#scanner.close()
     this.#durability.close()
     this.#link.close()
+  }
+
+  /** A server that took over, or was started anew, may have forgotten the last ranges of ids. What is stored under those numbers must
+   *  not be replaced by what others would store under them. */
+  async #moveCountersOn(call: (name: string, ...args: Arg[]) => Promise<Reply>): Promise<void> {
+    for (const [counter, last] of this.#given) {
+      const key = this.#keys.counter(counter)
+      const behind = last - numberOf(await call('GET', key))
+      if (behind <= 0) continue
+      this.#log.warn(`Redis has forgotten ${behind} ids of ${counter} that it gave to this client: they are left out`)
+      await call('INCRBY', key, String(behind)).catch(error => {
+        if (!isReply(error)) throw error
+        this.#log.warn(`move ${counter} on: ${error.message}`)
+      })
+    }
   }
 
   #applied(changes: readonly Change[]): void {

@@ -60,6 +60,10 @@ export class Link {
   #connection = 0
   #isClosed = false
   #isCorked = false
+  /** of the server that answered last */
+  #runId: string | null = null
+  /** Called where another server answers than before, or one that was started anew, before any request goes there. */
+  onOtherServer: ((call: (name: string, ...args: Arg[]) => Promise<Reply>) => Promise<void>) | null = null
   #waiting: (() => void)[] = []
 
   constructor(options: LinkOptions) {
@@ -194,6 +198,12 @@ export class Link {
         return
       }
       const session = { clientId: await clientId, info }
+      if (this.#runId !== null && info.runId !== this.#runId) {
+        const call = async (name: string, ...args: Arg[]): Promise<Reply> =>
+          (await redis.callBuffer(name, args)) as Reply
+        await this.onOtherServer?.(call)
+      }
+      this.#runId = info.runId
       if (connection !== this.#connection) return // broken meanwhile
       this.#session = session
       this.#options.tally.connects++
