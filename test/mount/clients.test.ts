@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import { checkVolume } from '../../src/meta/check.ts'
 import { SqliteEngine } from '../../src/meta/engine/sqlite/engine.ts'
-import { cli, mountSkip, newVolume, run, type TestVolume } from './harness.ts'
+import { cli, lockThrough, mountSkip, newVolume, python, type TestVolume } from './harness.ts'
 
 describe('two mounts of one volume', { skip: mountSkip }, () => {
   let volume: TestVolume
@@ -30,8 +30,6 @@ describe('two mounts of one volume', { skip: mountSkip }, () => {
     spawnSync('umount', ['-l', b])
     volume.remove()
   })
-  const python = (script: string, ...args: string[]): Promise<{ stdout: string; stderr: string }> =>
-    run('python3', ['-c', script, ...args], { timeoutMs: 30_000 })
   const rows = (sql: string): unknown[] =>
     JSON.parse(spawnSync('sqlite3', ['-json', join(volume.dir, 'meta.db'), sql], { encoding: 'utf8' }).stdout || '[]')
 
@@ -102,23 +100,11 @@ for i in range(150):
     }
   })
 
-  for (const kind of ['flock', 'lockf']) {
+  for (const kind of ['flock', 'lockf'] as const) {
     it(`exclude each other by ${kind}, and wake the other within a second`, async () => {
-      const script = `import fcntl, subprocess, sys, time
-mine = open(sys.argv[1] + '/lock', 'w'); other = open(sys.argv[2] + '/lock', 'w')
-lock = fcntl.${kind}
-lock(mine, fcntl.LOCK_EX)
-try: lock(other, fcntl.LOCK_EX | fcntl.LOCK_NB); print('both')
-except BlockingIOError: print('excluded')
-code = 'import fcntl,sys,time; f=open(sys.argv[1],"w"); print("waits",flush=True); fcntl.${kind}(f,fcntl.LOCK_EX); print(time.time())'
-waiter = subprocess.Popen([sys.executable, '-c', code, sys.argv[2] + '/lock'], stdout=subprocess.PIPE, text=True)
-waiter.stdout.readline(); time.sleep(0.7)
-freed = time.time(); lock(mine, fcntl.LOCK_UN)
-print(float(waiter.communicate()[0]) - freed)`
-      const { stdout, stderr } = await python(script, a, b)
-      const [excluded, seconds] = stdout.split('\n')
-      assert.equal(excluded, 'excluded', stderr)
-      assert.ok(Number(seconds) > 0 && Number(seconds) < 1, stdout)
+      const { isExcluded, wokenAfterSec } = await lockThrough(kind, [a, b])
+      assert.ok(isExcluded)
+      assert.ok(wokenAfterSec > 0 && wokenAfterSec < 1, `${wokenAfterSec} s`)
     })
   }
 

@@ -25,7 +25,7 @@ import { checkVolume } from '../../src/meta/check.ts'
 import type { Engine } from '../../src/meta/engine.ts'
 import { rowsOf } from '../../src/meta/scan.ts'
 import { type EngineServer, isAboutUsage, SUMS_IN_CLIENT, serverEngines } from '../servers/engines.ts'
-import { cli, mountSkip, newVolume, run, type TestVolume } from './harness.ts'
+import { cli, lockThrough, mountSkip, newVolume, python, type TestVolume } from './harness.ts'
 
 const HEARTBEAT = ['--backup-meta', '0', '--heartbeat', '1']
 
@@ -57,7 +57,6 @@ for (const { kind, skip, start } of serverEngines) {
       const mounted = cli(['mount', '-d', ...args, '--metrics', '127.0.0.1:0', ...HEARTBEAT, volume.metaUrl, b])
       assert.equal(mounted.status, 0, mounted.stderr)
     }
-    const python = (script: string, ...args: string[]) => run('python3', ['-c', script, ...args], { timeoutMs: 60_000 })
     const sessions = (): { Sid: number; MountPoint: string; ProcessID: number }[] =>
       JSON.parse(cli(['status', volume.metaUrl]).stdout).Sessions
     /** inodes that a session keeps although they have no name */
@@ -122,23 +121,11 @@ for i in range(60):
       }
     })
 
-    for (const lock of ['flock', 'lockf']) {
+    for (const lock of ['flock', 'lockf'] as const) {
       it(`exclude each other by ${lock}, and who waits is woken within a second of the unlock`, async () => {
-        const script = `import fcntl, subprocess, sys, time
-mine = open(sys.argv[1] + '/lock', 'w'); other = open(sys.argv[2] + '/lock', 'w')
-lock = fcntl.${lock}
-lock(mine, fcntl.LOCK_EX)
-try: lock(other, fcntl.LOCK_EX | fcntl.LOCK_NB); print('both')
-except BlockingIOError: print('excluded')
-code = 'import fcntl,sys,time; f=open(sys.argv[1],"w"); print("waits",flush=True); fcntl.${lock}(f,fcntl.LOCK_EX); print(time.time())'
-waiter = subprocess.Popen([sys.executable, '-c', code, sys.argv[2] + '/lock'], stdout=subprocess.PIPE, text=True)
-waiter.stdout.readline(); time.sleep(0.7)
-freed = time.time(); lock(mine, fcntl.LOCK_UN)
-print(float(waiter.communicate()[0]) - freed)`
-        const { stdout, stderr } = await python(script, a, b)
-        const [excluded, seconds] = stdout.split('\n')
-        assert.equal(excluded, 'excluded', stderr)
-        assert.ok(Number(seconds) > 0 && Number(seconds) < 1.5, stdout)
+        const { isExcluded, wokenAfterSec } = await lockThrough(lock, [a, b])
+        assert.ok(isExcluded)
+        assert.ok(wokenAfterSec > 0 && wokenAfterSec < 1.5, `${wokenAfterSec} s`)
       })
     }
 

@@ -64,6 +64,33 @@ export function run(
   })
 }
 
+/** Runs a script in Python, which has calls that Node has not, locks above all; in a process of its own, so that mounts are used as any
+ *  program uses them. */
+export const python = (script: string, ...args: readonly string[]): Promise<Ran> =>
+  run('python3', ['-c', script, ...args], { timeoutMs: 60_000 })
+
+/** Locks one file through two mounts. Is the second kept out, and how many seconds after the unlock is it woken? */
+export async function lockThrough(
+  kind: 'flock' | 'lockf',
+  mounts: readonly [string, string],
+): Promise<{ readonly isExcluded: boolean; readonly wokenAfterSec: number }> {
+  const script = `import fcntl, subprocess, sys, time
+mine = open(sys.argv[1] + '/lock', 'w'); other = open(sys.argv[2] + '/lock', 'w')
+lock = fcntl.${kind}
+lock(mine, fcntl.LOCK_EX)
+try: lock(other, fcntl.LOCK_EX | fcntl.LOCK_NB); print('both')
+except BlockingIOError: print('excluded')
+code = 'import fcntl,sys,time; f=open(sys.argv[1],"w"); print("waits",flush=True); fcntl.${kind}(f,fcntl.LOCK_EX); print(time.time())'
+waiter = subprocess.Popen([sys.executable, '-c', code, sys.argv[2] + '/lock'], stdout=subprocess.PIPE, text=True)
+waiter.stdout.readline(); time.sleep(0.7)
+freed = time.time(); lock(mine, fcntl.LOCK_UN)
+print(float(waiter.communicate()[0]) - freed)`
+  const { status, stdout, stderr } = await python(script, ...mounts)
+  assert.equal(status, 0, stderr)
+  const [excluded, seconds] = stdout.split('\n')
+  return { isExcluded: excluded === 'excluded', wokenAfterSec: Number(seconds) }
+}
+
 export interface TestVolume {
   readonly dir: string
   readonly mountPoint: string

@@ -9,7 +9,9 @@ import { silentLog } from '../../src/base/log.ts'
 import { openEngine } from '../../src/cmd/volume.ts'
 import type { Engine } from '../../src/meta/engine.ts'
 import type { EngineServer, TestedEngine } from '../servers/engines.ts'
-import { cli, newVolume, type Ran, run, type TestVolume } from './harness.ts'
+import { cli, newVolume, type TestVolume } from './harness.ts'
+
+export { python } from './harness.ts'
 
 export interface ManyClients {
   readonly volume: TestVolume
@@ -69,10 +71,6 @@ export async function manyClients(
     remove,
   }
 }
-
-/** Runs a script in a process of its own, so that the mounts are used as any program uses them. */
-export const python = (script: string, ...args: string[]): Promise<Ran> =>
-  run('python3', ['-c', script, ...args], { timeoutMs: 60_000 })
 
 /** Waits until it is so, 15 seconds at most. */
 export async function until(isSo: () => Promise<boolean> | boolean, what: string): Promise<void> {
