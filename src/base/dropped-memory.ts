@@ -3,12 +3,14 @@
  *  Blocks that were read are shared as views without a count, so only the collector knows when the last view is gone, and V8 waits with
  *  the next collection until there is as much outside memory again as was alive after the last one: hundreds of MiB, in a second of
  *  reading. Here the buffers are counted from their making until V8 has freed them. When more of them than is allowed are neither
- *  freed nor in use by their owner, the collector is run (some 5 ms with the heap of most mounts). */
+ *  freed nor in use by their owner, the collector is run (some 5 ms with the heap of most mounts). It takes a sixth of the time at most,
+ *  unless twice as much waits: memory that is promised counts for more than time on a machine that is too busy. */
 
 import { collectGarbage } from './idle-memory.ts'
 
 /** at least so many times as long as the last collection took: a sixth of the time at most */
 const REST_FACTOR = 5
+const URGENT_FACTOR = 2
 
 export interface DroppedMemoryOptions {
   /** of the buffers that were made, so many bytes are still needed */
@@ -45,9 +47,11 @@ export class DroppedMemory {
     this.#bytes += memory.byteLength
     this.#sinceBytes += memory.byteLength
     // V8 tells some time after it has freed: until so much is new, what is counted may be gone already.
-    if (this.#sinceBytes < mostBytes / 2 || this.#bytes - neededBytes() <= mostBytes) return
+    const waitingBytes = this.#bytes - neededBytes()
+    if (this.#sinceBytes < mostBytes / 2 || waitingBytes <= mostBytes) return
     const startMs = nowMs()
-    if (startMs < this.#restUntilMs) return
+    const isUrgent = waitingBytes > URGENT_FACTOR * mostBytes
+    if (startMs < this.#restUntilMs && !isUrgent) return
     this.#sinceBytes = 0
     collect()
     const endMs = nowMs()

@@ -51,6 +51,8 @@ export interface FetcherOptions {
   /** workers that fetch whole blocks after a range read; 0 = none */
   readonly prefetch: number
   readonly counters: CacheCounters
+  /** of whole blocks that are fetched at a time; one is, however large */
+  readonly mostInFlightBytes: () => number
 }
 
 /** up to this part of a block is read alone */
@@ -66,6 +68,8 @@ export class Fetcher {
   readonly #prefetchQueue = new Map<BlockKey, Block>()
   #prefetching = 0
   #inFlightBytes = 0
+  /** for room in flight, first come, first served */
+  readonly #waiting: { readonly bytes: number; readonly enter: () => void }[] = []
 
   constructor(options: FetcherOptions) {
     this.#o = options
@@ -190,12 +194,12 @@ export class Fetcher {
     const { blockBytes, memory, memoryIsCache, disk, objects, counters, partialOnly } = this.#o
     let cached: Buffer | null = null
     let bytes: Buffer
-    this.#inFlightBytes += block.length
+    await this.#takeOff(block.length)
     try {
       cached = disk && (await disk.read(block, 0, block.length))
       bytes = cached ?? (await objects.get(block))
     } finally {
-      this.#inFlightBytes -= block.length
+      this.#land(block.length)
     }
     if (cached) {
       counters.hit(block.length)
@@ -208,6 +212,28 @@ export class Fetcher {
     const forced = purpose !== 'read'
     if (forced || !partialOnly || block.length < blockBytes) disk?.offer(block, bytes, forced)
     return bytes
+  }
+
+  /** undefined = off at once; else wait. A hundred readers of a compressed volume want a hundred whole blocks. */
+  #takeOff(bytes: number): Promise<void> | undefined {
+    if (this.#waiting.length === 0 && this.#hasRoom(bytes)) {
+      this.#inFlightBytes += bytes
+      return undefined
+    }
+    return new Promise(enter => this.#waiting.push({ bytes, enter }))
+  }
+
+  #land(bytes: number): void {
+    this.#inFlightBytes -= bytes
+    while (this.#waiting.length > 0 && this.#hasRoom(this.#waiting[0]!.bytes)) {
+      const next = this.#waiting.shift()!
+      this.#inFlightBytes += next.bytes
+      next.enter()
+    }
+  }
+
+  #hasRoom(bytes: number): boolean {
+    return this.#inFlightBytes === 0 || this.#inFlightBytes + bytes <= this.#o.mostInFlightBytes()
   }
 
   #offerPrefetch(block: Block, key: BlockKey): void {

@@ -25,31 +25,34 @@ export class Lz4Threads {
 
   /** `block` is borrowed until the answer is there, whose memory has an owner (base/own-memory.ts). */
   async compress(block: Buffer): Promise<Buffer> {
-    const made = await this.#run('compress', () => {
+    const made = await this.#run(() => {
       const copy = Buffer.allocUnsafeSlow(block.length)
       block.copy(copy)
-      return copy
+      const { buffer: memory, length } = copy
+      return { memory, offset: 0, length }
     })
     return own(made.subarray(HEAD_BYTES))
   }
 
-  /** `body` is the caller's no more. The block has memory of its own. */
+  /** `body` is the caller's no more. The block has memory of its own, which comes from here and not from a thread: what malloc gets back it
+   *  keeps for the thread that asked, and each would keep as much as all blocks once were. */
   uncompress(body: Buffer, length: number): Promise<Buffer> {
-    return this.#run('uncompress', () => {
-      const { buffer, byteOffset, length: bodyLength } = toOwn(body, HEAD_BYTES)
-      const withHead = Buffer.from(buffer as ArrayBuffer, byteOffset - HEAD_BYTES, HEAD_BYTES + bodyLength)
-      withHead.writeUInt32LE(length)
-      return withHead
+    return this.#run(() => {
+      const { buffer, byteOffset, length: bodyBytes } = toOwn(body, HEAD_BYTES)
+      const memory = buffer as ArrayBuffer
+      const offset = byteOffset - HEAD_BYTES
+      Buffer.from(memory).writeUInt32LE(length, offset)
+      return { memory, offset, length: HEAD_BYTES + bodyBytes, room: Buffer.allocUnsafeSlow(length).buffer }
     })
   }
 
-  async #run(kind: Lz4Request['kind'], makeInput: () => Buffer): Promise<Buffer> {
+  async #run(make: () => Lz4Request): Promise<Buffer> {
     const reply = await this.#pool.run(() => {
-      const { buffer, byteOffset: offset, length } = makeInput()
-      const memory = buffer as ArrayBuffer
-      return { request: { kind, memory, offset, length }, handedOver: [memory] }
+      const request = make()
+      const { memory, room } = request
+      return { request, handedOver: room ? [memory, room] : [memory] }
     })
-    if ('output' in reply) return Buffer.from(reply.output)
+    if ('output' in reply) return Buffer.from(reply.output, 0, reply.length)
     throw new Error(reply.failure)
   }
 }

@@ -7,26 +7,27 @@ import { free } from '../base/own-memory.ts'
 
 /** The bytes are `length` from `offset` on; the memory is the thread's. */
 export interface Lz4Request {
-  readonly kind: 'compress' | 'uncompress'
   readonly memory: ArrayBuffer
   readonly offset: number
   readonly length: number
+  /** for what is decompressed, which is as long; absent: compress */
+  readonly room?: ArrayBuffer
 }
-export type Lz4Reply = { readonly output: ArrayBuffer } | { readonly failure: string }
+export type Lz4Reply = { readonly output: ArrayBuffer; readonly length: number } | { readonly failure: string }
 
 const port = parentPort!
 
-port.on('message', ({ kind, memory, offset, length }: Lz4Request) => {
+port.on('message', ({ memory, offset, length, room }: Lz4Request) => {
   try {
     const bytes = Buffer.from(memory, offset, length)
-    const made = kind === 'compress' ? compressSync(bytes) : uncompressSync(bytes)
+    const made = room ? uncompressSync(bytes) : compressSync(bytes)
     free(memory)
     // It is memory of the library's, which cannot be handed over.
-    const output = Buffer.allocUnsafeSlow(made.length)
-    output.set(made)
+    const output = room ?? Buffer.allocUnsafeSlow(made.length).buffer
+    made.copy(Buffer.from(output))
+    const answer = { output, length: made.length }
     free(made.buffer)
-    const { buffer } = output
-    reply({ output: buffer }, [buffer])
+    reply(answer, [output])
   } catch (error) {
     reply({ failure: causeText(error) }, [])
   }

@@ -78,8 +78,10 @@ export interface ChunkOptions {
   readonly pause?: (ms: number) => Promise<unknown>
 }
 
-/** of `--buffer-size`, for blocks that were read */
+/** of `--buffer-size`, for blocks that were read, or are just being */
 const READ_SHARE = 0.8
+/** of `--buffer-size`, for blocks that are being read, however much is being written */
+const LEAST_READ_SHARE = 0.25
 const IDLE_MS = 4000
 /** of `--buffer-size`, for blocks that wait to be written to the disk cache */
 const QUEUE_SHARE = 0.2
@@ -144,11 +146,9 @@ class Chunks implements ChunkStore {
     this.#objects = objects
     this.#disk = disk
     this.#buffers = new WriteBuffers({ blockBytes, limitBytes: bufferBytes })
+    const readBytes = (): number => Math.min(bufferBytes * READ_SHARE, bufferBytes - this.#buffers.usedBytes)
     this.#memory = new BlockCache({
-      budgetBytes: () => {
-        const readBytes = Math.min(bufferBytes * READ_SHARE, bufferBytes - this.#buffers.usedBytes)
-        return this.#memoryCacheBytes + Math.max(2 * blockBytes, readBytes - this.#fetcher.inFlightBytes)
-      },
+      budgetBytes: () => this.#memoryCacheBytes + Math.max(2 * blockBytes, readBytes() - this.#fetcher.inFlightBytes),
       idleMs: () => (this.#memoryCacheBytes > 0 ? cache.expireMs || Number.POSITIVE_INFINITY : IDLE_MS),
     })
     this.#writeBack = disk && this.#openWriteBack(options, disk)
@@ -162,6 +162,7 @@ class Chunks implements ChunkStore {
       partialOnly: cache.partialOnly,
       prefetch: cache.sizeBytes > 0 ? options.prefetch : 0,
       counters,
+      mostInFlightBytes: () => Math.max(bufferBytes * LEAST_READ_SHARE, readBytes()),
     })
     this.#warming = new Slots(Math.floor((bufferBytes * WARM_SHARE) / blockBytes))
     this.#registerGauges(options.metrics)

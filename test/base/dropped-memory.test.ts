@@ -76,11 +76,24 @@ describe('memory that nobody needs any more', () => {
     state.tookMs = 100
     make(state, 9)
     state.nowMs += 499
-    make(state, 20)
+    make(state, 6)
     assert.equal(state.collections, 1)
     state.nowMs += 1
     make(state, 1)
     assert.equal(state.collections, 2)
+  })
+
+  it('costs more where twice as much as is allowed waits', () => {
+    const state = trial(8)
+    state.tookMs = 100
+    make(state, 16)
+    assert.equal(state.collections, 1)
+    make(state, 1)
+    assert.equal(state.collections, 2)
+    make(state, 3)
+    assert.equal(state.collections, 2)
+    make(state, 1)
+    assert.equal(state.collections, 3)
   })
 
   it('is not counted any more when it was freed', async () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
+import type { SliceName } from '../../src/chunk/chunk-store.ts'
 import type { Compression } from '../../src/chunk/codec.ts'
 import { ObjectMissing } from '../../src/object/store.ts'
 import {
@@ -174,6 +175,33 @@ describe('reading slices', () => {
     const slice = await writeSlice(chunks, 1, pattern(20 * BLOCK))
     await readAll(chunks, slice)
     assert.equal(stat('used_read_buffer_size_bytes'), 8 * BLOCK)
+    await chunks.close()
+  })
+
+  it('as many blocks are on their way as memory is for, and writing takes most of it; the others come after them', async () => {
+    const { chunks, store } = await openTrial({ compression: 'zstd', bufferBytes: 16 * BLOCK })
+    const bytes = pattern(40 * BLOCK)
+    const slices = [await writeSlice(chunks, 1, bytes), await writeSlice(chunks, 2, bytes)] as const
+    const hold = async (slice: SliceName, most: number): Promise<void> => {
+      store.requests.length = 0
+      let release = (): void => {}
+      const held = new Promise<undefined>(resolve => {
+        release = () => resolve(undefined)
+      })
+      store.mischief = method => (method === 'get' ? held : undefined)
+      const reads = Array.from({ length: 40 }, (_, i) => chunks.read(slice, i * BLOCK + 7, 100))
+      await turn()
+      assert.equal(store.requests.length, most)
+      release()
+      const views = (await Promise.all(reads)).flat()
+      assert.ok(views.every((view, i) => view.equals(bytes.subarray(i * BLOCK + 7, i * BLOCK + 107))))
+      assert.equal(store.requests.length, 40)
+    }
+    await hold(slices[0], 12)
+    const writer = chunks.newWriter()
+    writer.write(0, pattern(15 * BLOCK))
+    await hold(slices[1], 4)
+    await writer.abort()
     await chunks.close()
   })
 

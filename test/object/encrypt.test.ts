@@ -11,6 +11,7 @@ import { after, describe, it, mock } from 'node:test'
 import { Worker } from 'node:worker_threads'
 import { SystemClock } from '../../src/base/clock.ts'
 import { Fault } from '../../src/base/fault.ts'
+import type { Maybe } from '../../src/base/maybe.ts'
 import { drop, own } from '../../src/base/own-memory.ts'
 import { withEncryption } from '../../src/object/encrypt.ts'
 import { envelopeBytes, headBytes, seal, unseal } from '../../src/object/envelope.ts'
@@ -166,7 +167,8 @@ describe('threads that encrypt', () => {
     const threads = new EnvelopeThreads(key, 1)
     try {
       const { envelope } = await threads.seal(Buffer.alloc(1 << 20, 'a'))
-      for (const work of [() => threads.seal(envelope), () => threads.unseal(envelope)]) {
+      const works: (() => Maybe<unknown>)[] = [() => threads.seal(envelope), () => threads.unseal(envelope)]
+      for (const work of works) {
         const before = process.memoryUsage().arrayBuffers
         const jobs = Array.from({ length: 32 }, work)
         const moreMiB = (process.memoryUsage().arrayBuffers - before) / 2 ** 20
