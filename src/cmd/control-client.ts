@@ -27,6 +27,8 @@ const PROGRESS_BYTES = 17
 const DATA_HEAD_BYTES = 5
 const EINVAL = 22
 const LONGEST_PAUSE_MS = 300
+/** what a mount answers whose process is not there any more */
+const GONE: ReadonlySet<string> = new Set(['ENOTCONN', 'ECONNABORTED'])
 
 export type Reply =
   | { readonly kind: 'progress'; readonly bytes: number; readonly a: number; readonly b: number }
@@ -81,8 +83,11 @@ export async function ask(
         stream = stream.subarray(reply.bytes)
       }
     }
+  } catch (error) {
+    if (GONE.has(codeOf(error) ?? '')) throw new CommandError(`the mount that serves ${directory} has ended`)
+    throw error
   } finally {
-    await file.close()
+    await file.close().catch(() => undefined) // nothing is written any more
   }
 }
 

@@ -1,6 +1,7 @@
 /** `warmup` and `compact` on a real mount, as scripts use them. */
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import {
   closeSync,
   existsSync,
@@ -14,7 +15,7 @@ import {
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { cli, mountSkip, newVolume, type TestVolume } from './harness.ts'
+import { cli, launcher, mountSkip, newVolume, run, start, type TestVolume } from './harness.ts'
 
 describe('warmup', { skip: mountSkip, timeout: 60_000 }, () => {
   let volume: TestVolume
@@ -56,6 +57,32 @@ describe('warmup', { skip: mountSkip, timeout: 60_000 }, () => {
       assert.ok(n < 50, 'it is cached after a while')
       await sleep(50)
     }
+  })
+
+  it('ends when the mount dies, and no more is fetched when it is interrupted itself', async () => {
+    const big = at('big')
+    writeFileSync(big, Buffer.alloc(24 << 20))
+    volume.unmount()
+    volume.mount(['--cache-partial-only', '--download-limit', '32', '--buffer-size', '8M']) // 3.4 MB a second
+    const cached = (): number => {
+      const { stderr } = cli(['warmup', '--check', big])
+      return Number(/, ([\d.]+) (?:MiB|KiB|B) of 24 MiB/.exec(stderr)?.[1])
+    }
+    const interrupted = start(launcher, ['warmup', big])
+    await sleep(1500)
+    interrupted.kill('SIGINT')
+    await once(interrupted, 'close')
+    await sleep(1500) // what was on its way
+    const before = cached()
+    await sleep(1000)
+    assert.equal(cached(), before)
+    const dying = run(launcher, ['warmup', big])
+    await sleep(1000)
+    process.kill(volume.pid(), 'SIGKILL')
+    const { status, stderr } = await dying
+    assert.equal(status, 1)
+    assert.match(stderr, /FATAL.*the mount that serves \S+ has ended/)
+    volume.mount(['--cache-partial-only'])
   })
 
   it('is told when it asks for too much or too little', () => {
