@@ -76,6 +76,7 @@ export class BlockObjects {
   /** attempts to put that were given up and go on, by key */
   readonly #unended = new Map<string, Promise<unknown>>()
   #uploading = 0
+  #encodedBytes = 0
 
   constructor(options: BlockObjectsOptions) {
     this.#o = options
@@ -97,6 +98,11 @@ export class BlockObjects {
     const storageClass = options.storageClass || 'STANDARD'
     this.#labels = { GET: `GET,${storageClass}`, PUT: `PUT,${storageClass}`, DELETE: 'DELETE,' }
     metrics.gauge('object_request_uploading', 'number of uploading requests to object store', () => this.#uploading)
+  }
+
+  /** memory that blocks on their way into the store take besides their own: what they were encoded into, and copies of that */
+  get encodedBytes(): number {
+    return this.#encodedBytes
   }
 
   key(block: Block): string {
@@ -135,21 +141,36 @@ export class BlockObjects {
     let attempts: PutAttempts | undefined
     let stored = false
     const release = (): void => {
-      if (body && body !== bytes) drop(body)
+      if (body && body !== bytes) {
+        this.#encodedBytes -= body.length
+        drop(body)
+      }
       hooks.release(stored)
     }
     await this.#encodings.enter()
     try {
       const encoded = await this.#o.codec.compress(bytes)
       body = encoded
+      if (body !== bytes) this.#encodedBytes += body.length
       const key = this.key(block)
-      attempts = new PutAttempts(() => this.#o.store.put(key, encoded))
+      attempts = new PutAttempts(() => this.#attempt(key, encoded))
       await this.#putWithRetries(key, encoded.length, hooks, attempts)
       stored = true
     } finally {
       this.#encodings.leave()
       if (attempts === undefined || attempts.running.size === 0) release()
       else void this.#awaitEnd(this.key(block), attempts).then(release)
+    }
+  }
+
+  async #attempt(key: string, body: Buffer): Promise<void> {
+    const { store } = this.#o
+    const copiedBytes = store.limits.copiesBodies ? body.length : 0
+    this.#encodedBytes += copiedBytes
+    try {
+      await store.put(key, body)
+    } finally {
+      this.#encodedBytes -= copiedBytes
     }
   }
 

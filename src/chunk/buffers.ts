@@ -23,14 +23,21 @@ interface SizeClass {
 export class WriteBuffers {
   readonly blockBytes: number
   readonly #limitBytes: number
+  readonly #encodedBytes: () => number
   readonly #classes: SizeClass[] = []
   readonly #waiting: (() => void)[] = []
   #trimmer: NodeJS.Timeout | undefined
   #usedBytes = 0
 
-  constructor(options: { readonly blockBytes: number; readonly limitBytes: number }) {
+  /** `encodedBytes`: of what the blocks on their way were made into, which takes memory of the same limit. */
+  constructor(options: {
+    readonly blockBytes: number
+    readonly limitBytes: number
+    readonly encodedBytes?: () => number
+  }) {
     this.blockBytes = options.blockBytes
     this.#limitBytes = options.limitBytes
+    this.#encodedBytes = options.encodedBytes ?? (() => 0)
     for (let bytes = SMALLEST_BYTES; bytes < options.blockBytes; bytes *= GROWTH) this.#addClass(bytes)
     this.#addClass(options.blockBytes)
   }
@@ -51,7 +58,20 @@ export class WriteBuffers {
     this.#usedBytes += fitting.bytes
     const reused = fitting.idle.pop()
     if (fitting.idle.length < fitting.surplus) fitting.surplus = fitting.idle.length
-    return reused ?? Buffer.allocUnsafeSlow(fitting.bytes)
+    if (reused) return reused
+    this.#makeRoom()
+    return Buffer.allocUnsafeSlow(fitting.bytes)
+  }
+
+  /** What is kept for reuse, in other sizes, must not come on top of what is in use. */
+  #makeRoom(): void {
+    for (const { idle } of this.#classes) {
+      while (idle.length > 0 && this.#overBytes > 0) giveBack(idle.pop()!)
+    }
+  }
+
+  get #overBytes(): number {
+    return this.#usedBytes + this.idleBytes + this.#encodedBytes() - this.#limitBytes
   }
 
   /** Takes back a buffer that nobody looks at any more. */
@@ -60,15 +80,16 @@ export class WriteBuffers {
     assert(own, `a buffer of ${buffer.length} bytes came from here`)
     this.#usedBytes -= buffer.length
     assert(this.#usedBytes >= 0, 'a write buffer is released once')
-    if (this.idleBytes + buffer.length > this.#limitBytes * IDLE_SHARE) giveBack(buffer)
+    const isMuch = this.idleBytes + buffer.length > this.#limitBytes * IDLE_SHARE
+    if (isMuch || this.#overBytes + buffer.length > 0) giveBack(buffer)
     else own.idle.push(buffer)
     this.#trimmer ??= setInterval(() => this.#trim(), TRIM_INTERVAL_MS).unref()
     this.#wake()
   }
 
-  /** undefined, or a promise that resolves when fewer than the limit are in use. First come, first served. */
+  /** undefined, or a promise that resolves when fewer than the limit are in use, encoded ones included. First come, first served. */
   roomToWrite(): Promise<void> | undefined {
-    if (this.#usedBytes < this.#limitBytes) return undefined
+    if (this.#freeBytes > 0) return undefined
     return new Promise(resolve => this.#waiting.push(resolve))
   }
 
@@ -79,13 +100,19 @@ export class WriteBuffers {
     for (const resolve of this.#waiting.splice(0)) resolve()
   }
 
+  /** Some, where nothing is in use: nobody would come to wake who waited then. */
+  get #freeBytes(): number {
+    const free = this.#limitBytes - this.#usedBytes - this.#encodedBytes()
+    return this.#usedBytes === 0 ? Math.max(1, free) : free
+  }
+
   #addClass(bytes: number): void {
     this.#classes.push({ bytes, idle: [], surplus: 0 })
   }
 
   /** Whoever is woken acquires only later: so wake no more than the free bytes could satisfy. */
   #wake(): void {
-    let freeBytes = this.#limitBytes - this.#usedBytes
+    let freeBytes = this.#freeBytes
     while (freeBytes > 0 && this.#waiting.length > 0) {
       this.#waiting.shift()?.()
       freeBytes -= this.blockBytes

@@ -78,10 +78,12 @@ export interface ChunkOptions {
   readonly pause?: (ms: number) => Promise<unknown>
 }
 
-/** of `--buffer-size`, for blocks that were read, or are just being */
+/** of `--buffer-size`, for blocks that were read */
 const READ_SHARE = 0.8
-/** of `--buffer-size`, for blocks that are being read, however much is being written */
-const LEAST_READ_SHARE = 0.25
+/** of `--buffer-size`, for blocks that are just being read, and so much of it however much is being written. 150 MiB on their way are
+ *  1.5 GiB/s from a store that takes 100 ms for a block. */
+const IN_FLIGHT_SHARE = 0.5
+const LEAST_IN_FLIGHT_SHARE = 0.25
 const IDLE_MS = 4000
 /** of `--buffer-size`, for blocks that wait to be written to the disk cache */
 const QUEUE_SHARE = 0.2
@@ -145,10 +147,12 @@ class Chunks implements ChunkStore {
     this.#cache = cache
     this.#objects = objects
     this.#disk = disk
-    this.#buffers = new WriteBuffers({ blockBytes, limitBytes: bufferBytes })
-    const readBytes = (): number => Math.min(bufferBytes * READ_SHARE, bufferBytes - this.#buffers.usedBytes)
+    this.#buffers = new WriteBuffers({ blockBytes, limitBytes: bufferBytes, encodedBytes: () => objects.encodedBytes })
+    const readBytes = (): number => bufferBytes - this.#buffers.usedBytes - objects.encodedBytes
     this.#memory = new BlockCache({
-      budgetBytes: () => this.#memoryCacheBytes + Math.max(2 * blockBytes, readBytes() - this.#fetcher.inFlightBytes),
+      budgetBytes: () =>
+        this.#memoryCacheBytes +
+        Math.max(2 * blockBytes, Math.min(bufferBytes * READ_SHARE, readBytes()) - this.#fetcher.inFlightBytes),
       idleMs: () => (this.#memoryCacheBytes > 0 ? cache.expireMs || Number.POSITIVE_INFINITY : IDLE_MS),
     })
     this.#writeBack = disk && this.#openWriteBack(options, disk)
@@ -162,7 +166,8 @@ class Chunks implements ChunkStore {
       partialOnly: cache.partialOnly,
       prefetch: cache.sizeBytes > 0 ? options.prefetch : 0,
       counters,
-      mostInFlightBytes: () => Math.max(bufferBytes * LEAST_READ_SHARE, readBytes()),
+      mostInFlightBytes: () =>
+        Math.max(bufferBytes * LEAST_IN_FLIGHT_SHARE, Math.min(bufferBytes * IN_FLIGHT_SHARE, readBytes())),
     })
     this.#warming = new Slots(Math.floor((bufferBytes * WARM_SHARE) / blockBytes))
     this.#registerGauges(options.metrics)

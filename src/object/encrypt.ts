@@ -21,7 +21,7 @@ export function withEncryption(store: ObjectStore, setting: EncryptionSetting): 
   const threads = new EnvelopeThreads(key)
   const wrapped: ObjectStore = {
     description: `${store.description}(encrypted)`,
-    limits: { ...store.limits, rangeReads: false },
+    limits: { ...store.limits, rangeReads: false, copiesBodies: true },
     async get(name, range, expectedBytes) {
       // The length of a part says nothing about that of the object.
       const expected = expectedBytes === undefined ? undefined : envelopeBytes(key, expectedBytes)

@@ -49,7 +49,12 @@ export interface ObjectStore {
   /** `file:///var/jfs/myvol/`, for messages; no secret in it */
   readonly description: string
   /** what the store can take, so that callers need not guess */
-  readonly limits: { readonly rangeReads: boolean; readonly maxListPage: number }
+  readonly limits: {
+    readonly rangeReads: boolean
+    readonly maxListPage: number
+    /** A put has a copy of its body as long as it lasts. */
+    readonly copiesBodies?: boolean
+  }
   /** The whole object, or `length` bytes from `offset` (fewer where it ends). Throws ObjectMissing. The bytes are frozen: they may
    *  be the store's own, and stay as they are for as long as anybody looks at them. `expectedBytes`: a guess at the length of the
    *  whole object, for stores that must find memory before they know it. */

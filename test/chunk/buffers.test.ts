@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import { WriteBuffers } from '../../src/chunk/buffers.ts'
 
 const MIB = 1 << 20
@@ -37,6 +38,48 @@ describe('write buffers', () => {
     assert.equal(buffers.idleBytes, 4 * MIB)
     assert.equal(burst.filter(({ length }) => length === 0).length, 8)
     buffers.close()
+  })
+
+  it('are not kept on top of what is in use and what it was encoded into', () => {
+    let encodedBytes = 0
+    const buffers = new WriteBuffers({ blockBytes: 4 * MIB, limitBytes: 16 * MIB, encodedBytes: () => encodedBytes })
+    const small = Array.from({ length: 4 }, () => buffers.acquire(MIB))
+    for (const buffer of small) buffers.release(buffer)
+    assert.equal(buffers.idleBytes, 4 * MIB)
+    const held = Array.from({ length: 3 }, () => buffers.acquire(4 * MIB))
+    assert.equal(buffers.idleBytes, 4 * MIB)
+    encodedBytes = 2 * MIB
+    held.push(buffers.acquire(MIB))
+    assert.equal(buffers.usedBytes + buffers.idleBytes + encodedBytes, 18 * MIB, 'one was used again')
+    held.push(buffers.acquire(200_000))
+    assert.equal(buffers.idleBytes, 0)
+    encodedBytes = 6 * MIB
+    buffers.release(held[0]!)
+    assert.equal(buffers.idleBytes, 0, 'there was no room for it')
+    buffers.release(held[1]!)
+    assert.equal(buffers.idleBytes, 4 * MIB)
+    buffers.close()
+  })
+
+  it('let no more be written while what they hold is encoded, unless nothing is in use', async () => {
+    let encodedBytes = 2 * MIB
+    const buffers = new WriteBuffers({ blockBytes: MIB, limitBytes: 4 * MIB, encodedBytes: () => encodedBytes })
+    const held = [buffers.acquire(MIB)]
+    assert.equal(buffers.roomToWrite(), undefined)
+    held.push(buffers.acquire(MIB))
+    const waits = [1, 2].map(() => buffers.roomToWrite())
+    let woken = 0
+    for (const wait of waits) wait!.then(() => woken++)
+    encodedBytes = 5 * MIB
+    buffers.release(held[0]!)
+    await turn()
+    assert.equal(woken, 0)
+    buffers.release(held[1]!)
+    await waits[0]
+    assert.equal(woken, 1)
+    assert.equal(buffers.roomToWrite(), undefined)
+    buffers.close()
+    await waits[1]
   })
 
   it('a buffer released twice is noticed', () => {

@@ -197,7 +197,7 @@ describe('reading slices', () => {
       assert.ok(views.every((view, i) => view.equals(bytes.subarray(i * BLOCK + 7, i * BLOCK + 107))))
       assert.equal(store.requests.length, 40)
     }
-    await hold(slices[0], 12)
+    await hold(slices[0], 8)
     const writer = chunks.newWriter()
     writer.write(0, pattern(15 * BLOCK))
     await hold(slices[1], 4)

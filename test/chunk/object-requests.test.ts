@@ -2,12 +2,13 @@
 
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { SystemClock } from '../../src/base/clock.ts'
 import { EACCES } from '../../src/base/errno.ts'
 import { Fault } from '../../src/base/fault.ts'
 import { silentLog } from '../../src/base/log.ts'
 import { Metrics } from '../../src/base/metrics.ts'
+import { ownBytes } from '../../src/base/own-memory.ts'
 import { BlockObjects } from '../../src/chunk/block-objects.ts'
 import type { Codec } from '../../src/chunk/codec.ts'
 import { Hedges } from '../../src/chunk/hedges.ts'
@@ -293,6 +294,56 @@ describe('an upload that takes longer than its time-out', () => {
     store.mischief = method => (method === 'put' ? sleep(60).then(fail) : undefined)
     await assert.rejects(writeSlice(chunks, 5, pattern(10)), Fault)
     await chunks.close()
+  })
+})
+
+describe('what a block was encoded into', () => {
+  it('counts as memory of the write buffers until every attempt has ended, and is free then', async () => {
+    const bodies: Buffer[] = []
+    const codec: Codec = {
+      plain: false,
+      compress: block => {
+        const body = ownBytes(2 * block.length)
+        bodies.push(body)
+        return body
+      },
+      decompress: body => body,
+    }
+    const store = Object.assign(new FaultyStore(), {
+      limits: { rangeReads: false, maxListPage: 1000, copiesBodies: true },
+    })
+    const { promise, resolve } = Promise.withResolvers<undefined>()
+    let asked = 0
+    store.mischief = method => (method === 'put' && asked++ === 0 ? promise : undefined)
+    const objects = new BlockObjects({
+      store,
+      codec,
+      hashPrefix: false,
+      maxUploads: 2,
+      maxDownloads: 2,
+      getTimeoutMs: 1000,
+      putTimeoutMs: 20,
+      ioRetries: 1,
+      clock: new SystemClock(),
+      log: silentLog,
+      metrics: new Metrics(),
+      pause: () => sleep(1),
+    })
+    let released = 0
+    const put = objects.put({ id: 1, index: 0, length: 1000 }, Buffer.alloc(1000), {
+      stop: () => false,
+      release: () => released++,
+    })
+    await turn()
+    assert.equal(objects.encodedBytes, 4000)
+    await put
+    assert.equal(objects.encodedBytes, 4000, 'the first attempt goes on')
+    assert.equal(bodies[0]!.length, 2000)
+    assert.equal(released, 0)
+    resolve(undefined)
+    await eventually(() => released === 1, 'the attempt ends')
+    assert.equal(objects.encodedBytes, 0)
+    assert.equal(bodies[0]!.length, 0)
   })
 })
 
