@@ -150,6 +150,7 @@ export const DEEDS: Readonly<Record<string, Deed>> = {
   },
   'write at the end': { run: p => p.write('f', 2) },
   'write over what is there': { run: p => p.write('f', 0) },
+  'merge slices': { run: p => p.compact('f') },
   'set a new attribute': { run: p => p.meta.setXattr(p.caller, p.ino('a'), 'user.y', Buffer.from('new'), 1) },
   'replace an attribute': { run: p => p.meta.setXattr(p.caller, p.ino('a'), 'user.x', Buffer.from('new'), 2) },
   'remove an attribute': { run: p => p.meta.removeXattr(p.caller, p.ino('a'), 'user.x') },

@@ -82,6 +82,11 @@ function evidence(guards: readonly Guard[], change: Change): Evidence | null {
           return found?.length === change.length && found.at === change.at ? 'done' : 'unknown'
         },
       }
+    case 'delSliceRefs':
+      return {
+        read: { kind: 'sliceRefs', id: change.id, size: change.size },
+        tell: now => (now === null ? 'done' : 'undone'), // that it is gone is all that counts
+      }
     case 'delChunk':
       return {
         read: { kind: 'chunk', ino: change.ino, index: change.index },
