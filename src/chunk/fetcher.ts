@@ -12,7 +12,6 @@
  *  is what the collector lets the garbage grow to (peaks of a big read: 500 to 1,100 MiB before, 350 to 450 since). */
 
 import type { Maybe } from '../base/maybe.ts'
-import { letGo, share, viewFor } from '../base/shared-memory.ts'
 import type { BlockCache } from './block-cache.ts'
 import type { BlockObjects } from './block-objects.ts'
 import type { CacheCounters } from './cache-counters.ts'
@@ -93,7 +92,7 @@ export class Fetcher {
       const key = blockKey(slice.id, index)
       const cached = memory.get(key, length)
       if (cached) {
-        pieces.push(viewFor(cached, inBlock, inBlock + count))
+        pieces.push(cached.subarray(inBlock, inBlock + count))
         if (memoryIsCache()) counters.hit(count)
         else if (inBlock + count === length) this.#noteEnd(key)
       } else {
@@ -150,7 +149,7 @@ export class Fetcher {
     }
     const whole = await this.#whole(block, key, 'read')
     if (off + len === block.length && !this.#o.memoryIsCache()) this.#noteEnd(key)
-    return viewFor(whole, off, off + len)
+    return whole.subarray(off, off + len)
   }
 
   #noteEnd(key: BlockKey): void {
@@ -202,9 +201,6 @@ export class Fetcher {
     } finally {
       this.#land(block.length)
     }
-    // Held until all who wait for this flight have their views: they go on in this turn.
-    share(bytes)
-    setImmediate(letGo, bytes)
     if (cached) {
       counters.hit(block.length)
       memory.put(key, cached)
