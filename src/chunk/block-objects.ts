@@ -7,6 +7,7 @@
  *  Bandwidth: an upload waits for its encoded length before each attempt, a download for the length asked for before the request,
  *  or, where objects are encoded and nobody knows it, for the received length after it (section 5.2). Time-outs do not count that. */
 
+import { ignore } from '../base/call.ts'
 import type { Clock } from '../base/clock.ts'
 import { EDQUOT, ENOENT, ENOSPC } from '../base/errno.ts'
 import { causeText, Fault } from '../base/fault.ts'
@@ -313,7 +314,9 @@ export class BlockObjects {
     this.#hedged.add(1)
     const second = timed().finally(() => this.#downloads.leave())
     try {
-      return await Promise.any([first, second])
+      const body = await Promise.any([first, second])
+      for (const either of [first, second]) either.then(late => late === body || drop(late), ignore)
+      return body
     } catch (error) {
       throw (error as AggregateError).errors[0]
     }
