@@ -153,7 +153,8 @@ export class OpenFiles {
     const file = this.#open.get(ino)
     if (file === undefined || file.last === null) return
     if (sameTime(file.last.mtime, attr.mtime)) {
-      file.checkedMs = this.#nowMs()
+      // Another ctime: what we have is not what was seen, and only the next open finds out whether the data is another, too.
+      file.checkedMs = sameTime(file.last.ctime, attr.ctime) ? this.#nowMs() : Number.NEGATIVE_INFINITY
       return
     }
     this.#dropAll(file)

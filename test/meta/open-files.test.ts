@@ -137,6 +137,20 @@ describe('what a client keeps of open files', () => {
     assert.equal(files.trusted(ino), null, 'somebody else has written')
   })
 
+  it('attributes are not believed any longer once a look has found another ctime', () => {
+    let nowMs = 0
+    const files = new OpenFiles({ limit: 10, trustMs: 1000, nowMs: () => nowMs })
+    files.opened(ino, at(1))
+    files.seen(ino, { ...at(1), mode: 0o600, ctime: at(9).ctime })
+    assert.equal(files.trusted(ino), null)
+    nowMs = 900
+    files.seen(ino, { ...at(1), mode: 0o600, ctime: at(9).ctime })
+    nowMs = 1800
+    assert.equal(files.trusted(ino), null)
+    assert.equal(files.opened(ino, { ...at(1), mode: 0o600, ctime: at(9).ctime }), false)
+    assert.equal(files.trusted(ino)?.mode, 0o600)
+  })
+
   it('no more than the limit of closed files are remembered', () => {
     const files = new OpenFiles({ limit: 2, trustMs: 0, nowMs: () => 0 })
     for (const each of [5, 6, 7] as Ino[]) {
