@@ -5,7 +5,7 @@
  *  Hot methods stay synchronous where the engine is: no promise is made for a lookup on SQLite. */
 
 import type { Name } from '../base/bytes.ts'
-import { EROFS, type Errno } from '../base/errno.ts'
+import { EROFS, type Errno, isErrno } from '../base/errno.ts'
 import { causeText, Fault } from '../base/fault.ts'
 import { type Ino, inoToString, ROOT_INO } from '../base/ino.ts'
 import { chain, isPromise, type Maybe } from '../base/maybe.ts'
@@ -16,7 +16,7 @@ import type { Engine } from './engine.ts'
 import { ancestors as ancestorsOf, QUOTA_DIR } from './facts.ts'
 import { LockWaits } from './lock-waits.ts'
 import type { Cancel, LockOwner, Meta, Plock, Usage } from './meta.ts'
-import { flock } from './ops/flock.ts'
+import { flock, holdsFlock } from './ops/flock.ts'
 import { getPlock, setPlock } from './ops/plock.ts'
 import { pathsOf, summarizeTree, type TreeTotals } from './tree.ts'
 
@@ -43,7 +43,20 @@ export class MetaClient extends Files implements Meta {
     const unlock = () => this.#unlocking(key, 'flock', ino, () => attempt('U'))
     if (type === 'U') return unlock()
     const result = this.#locks.acquire(
-      { space: 'flock', ino, fair: true, attempt: () => attempt(type), undo: () => settled(unlock) },
+      {
+        space: 'flock',
+        ino,
+        fair: true,
+        attempt: () => attempt(type),
+        undo: () => settled(unlock),
+        holds: () =>
+          chain(
+            this.driver.run('look', () => holdsFlock(ino, this.sid, owner)),
+            found => !isErrno(found) && found.holds,
+          ),
+        // As Linux: who waits gives up the other kind of lock that they have, or two who share it would wait for each other for ever.
+        beforeWaiting: unlock,
+      },
       wait,
     )
     // A downgrade, too, may let somebody in.

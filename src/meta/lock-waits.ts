@@ -3,7 +3,7 @@
 
 import { EAGAIN, EINTR, type Errno } from '../base/errno.ts'
 import type { Ino } from '../base/ino.ts'
-import { isPromise, type Maybe } from '../base/maybe.ts'
+import { chain, isPromise, type Maybe } from '../base/maybe.ts'
 import type { Cancel } from './meta.ts'
 
 const FIRST_PAUSE_MS = 1
@@ -34,6 +34,10 @@ export interface LockWish {
   readonly fair: boolean
   readonly attempt: () => Maybe<undefined | Errno>
   readonly undo: () => void
+  /** Has it one already? Then it is tried at once: those who wait may wait for that one. */
+  readonly holds?: () => Maybe<boolean>
+  /** Ends before it queues. */
+  readonly beforeWaiting?: () => Maybe<unknown>
 }
 
 export class LockWaits {
@@ -45,14 +49,17 @@ export class LockWaits {
   acquire(wish: LockWish, cancel: Cancel | null): Maybe<undefined | Errno> {
     if (cancel === null) return wish.attempt()
     const key = wish.space + wish.ino
-    if (wish.fair && (this.#queues.has(key) || this.#trying.has(key))) return this.#wait(key, wish, cancel)
+    const wait = (place?: 'first'): Maybe<undefined | Errno> =>
+      chain<unknown, undefined | Errno>(wish.beforeWaiting?.(), () => this.#wait(key, wish, cancel, place))
+    if (wish.fair && (this.#queues.has(key) || this.#trying.has(key))) {
+      const tried = (result: undefined | Errno): Maybe<undefined | Errno> => (result === EAGAIN ? wait() : result)
+      return chain(wish.holds?.() ?? false, holds => (holds ? chain(wish.attempt(), tried) : wait()))
+    }
     const first = wish.attempt()
-    if (!isPromise(first)) return first === EAGAIN ? this.#wait(key, wish, cancel) : first
-    if (!wish.fair) return first.then(result => (result === EAGAIN ? this.#wait(key, wish, cancel) : result))
+    if (!isPromise(first)) return first === EAGAIN ? wait() : first
+    if (!wish.fair) return first.then(result => (result === EAGAIN ? wait() : result))
     this.#trying.add(key)
-    return first
-      .finally(() => this.#trying.delete(key))
-      .then(result => (result === EAGAIN ? this.#wait(key, wish, cancel, 'first') : result))
+    return first.finally(() => this.#trying.delete(key)).then(result => (result === EAGAIN ? wait('first') : result))
   }
 
   /** A lock of this inode was given up here. */

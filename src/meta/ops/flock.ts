@@ -15,3 +15,9 @@ export function* flock(ino: Ino, sid: number, owner: string, type: 'R' | 'W' | '
   if (flockConflicts(holders, sid, owner, type)) return EAGAIN
   return done(undefined, own?.type === type ? [] : [{ kind: 'putFlock', ino, sid, owner, type }])
 }
+
+/** Has (sid, owner) a lock of this file, of either kind? */
+export function* holdsFlock(ino: Ino, sid: number, owner: string): Operation<{ readonly holds: boolean }> {
+  const [holders] = yield* gather({ kind: 'flocks', ino })
+  return done({ holds: holders.some(held => isHolder(held, sid, owner)) })
+}

@@ -142,6 +142,58 @@ describe('locks of two clients', () => {
     })
   }
 
+  for (const where of ['on two clients', 'on one client']) {
+    it(`flock: two readers ${where} who both wait to write do so one after the other, as on a local disk`, async () => {
+      const { v, a, b } = await pair()
+      const { ino } = await ok(a.meta.make(v.caller(), ROOT_INO, 'f', FILE))
+      const other = where === 'on two clients' ? b : a
+      await a.meta.flock(ino, ONE, 'R', null)
+      await other.meta.flock(ino, TWO, 'R', null)
+      const order: string[] = []
+      const write = async (c: RemoteClient, owner: string) => {
+        assert.equal(await c.meta.flock(ino, owner, 'W', new Patience()), undefined)
+        order.push(owner)
+        await sleep(20)
+        await c.meta.flock(ino, owner, 'U', null)
+      }
+      const both = Promise.all([write(a, ONE), write(other, TWO)])
+      await Promise.race([both, sleep(3000)])
+      assert.equal(order.length, 2, 'each waits for the other to give up reading')
+      await v.close()
+    })
+  }
+
+  it('flock: who has it may ask for it again, or for less, while others wait here', async () => {
+    const { v, a } = await pair()
+    const { ino } = await ok(a.meta.make(v.caller(), ROOT_INO, 'f', FILE))
+    await a.meta.flock(ino, ONE, 'W', null)
+    let isGranted = false
+    const waiting = Promise.resolve(a.meta.flock(ino, TWO, 'W', new Patience())).then(() => {
+      isGranted = true
+    })
+    await sleep(20)
+    const soon = (type: 'R' | 'W') =>
+      Promise.race([a.meta.flock(ino, ONE, type, new Patience()), sleep(1000).then(() => 'never')])
+    assert.equal(await soon('W'), undefined)
+    assert.equal(await soon('R'), undefined)
+    await sleep(20)
+    assert.equal(isGranted, false, 'nobody came in between')
+    await a.meta.flock(ino, ONE, 'U', null)
+    await waiting
+    await v.close()
+  })
+
+  it('flock: who does not wait keeps what they have', async () => {
+    const { v, a, b } = await pair()
+    const { ino } = await ok(a.meta.make(v.caller(), ROOT_INO, 'f', FILE))
+    await a.meta.flock(ino, ONE, 'R', null)
+    await b.meta.flock(ino, TWO, 'R', null)
+    assert.equal(await a.meta.flock(ino, ONE, 'W', null), EAGAIN)
+    await b.meta.flock(ino, TWO, 'U', null)
+    assert.equal(await b.meta.flock(ino, TWO, 'W', null), EAGAIN)
+    await v.close()
+  })
+
   it('those who wait here are served in their order, all of them', async () => {
     const { v, a, b } = await pair()
     const { ino } = await ok(a.meta.make(v.caller(), ROOT_INO, 'f', FILE))
