@@ -50,7 +50,8 @@ export async function run(options: Options, [metaUrl = '']: readonly string[]): 
       process.stdout.write(`${showFormat(secretsRemoved(stored))}\n`)
       return 0
     }
-    const draft: Draft = { old: decryptSecrets(stored), next: decryptSecrets(stored), lines: [] }
+    const plain = decryptSecrets(stored, { keepRemoved: true })
+    const draft: Draft = { old: plain, next: plain, lines: [] }
     change(draft, options)
     if (options.given('dir-stats') && !options.bool('dir-stats')) await refuseWhileQuotas(engine)
     const encrypts = options.bool('encrypt-secret') && !stored.KeyEncrypted && hasSecrets(draft.next)

@@ -159,7 +159,11 @@ function fresh(options: Options, name: string, log: Log): Format {
 
 /** An existing setting with what was typed; secrets come out in plain and are encrypted again when stored. */
 function updated(old: Format, options: Options, name: string, log: Log): Format {
-  const changed: Record<string, unknown> = { ...decryptSecrets(old), Name: name, ...credentials(options) }
+  const changed: Record<string, unknown> = {
+    ...decryptSecrets(old, { keepRemoved: true }),
+    Name: name,
+    ...credentials(options),
+  }
   const given = (flag: string, key: keyof Format, value: () => unknown): void => {
     if (options.given(flag)) changed[key] = value()
   }

@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import Database from 'better-sqlite3'
+import { decryptSecrets } from '../../src/meta/model/secrets.ts'
 import { cli, launcher } from '../mount/harness.ts'
 
 let dir: string
@@ -280,6 +281,20 @@ min-client-version: 1.1.0-A -> 1.2.0-A
     assert.equal(ran.status, 1)
     assert.match(ran.stderr, /Storage file:.* is not configured correctly/)
     assert.equal(setting().Bucket, `${join(dir, 'bucket')}/`)
+  })
+  it('takes a secret again that a dump has left out, and leaves it out until then', () => {
+    format('--secret-key', 'first')
+    const db = new Database(join(dir, 'meta.db'))
+    const { SecretKey } = JSON.parse(stored()) as { SecretKey: string }
+    db.prepare('UPDATE jfs_setting SET value = replace(value, ?, ?)').run(SecretKey, 'removed')
+    db.close()
+    const other = cli(['config', '--capacity', '1', url])
+    assert.equal(other.status, 0, other.stderr)
+    assert.deepEqual([JSON.parse(stored()).SecretKey, JSON.parse(stored()).KeyEncrypted], ['removed', true])
+    const again = cli(['config', '--secret-key', 'second', url])
+    assert.equal(again.status, 0, again.stderr)
+    assert.match(again.stdout, /secret-key: updated/)
+    assert.equal(decryptSecrets(JSON.parse(stored())).SecretKey, 'second')
   })
   it('keeps settings that only newer clients know', () => {
     format()

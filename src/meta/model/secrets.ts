@@ -12,25 +12,25 @@ const NONCE_BYTES = 12
 const TAG_BYTES = 16
 const SECRETS = ['SecretKey', 'SessionToken', 'EncryptKey'] as const
 
+/** stands where a dump has left a secret out */
+const REMOVED = 'removed'
+
 /** Encrypts what is set; a setting without secrets, or encrypted already, comes back as it is. `nonce`: 12 random bytes each time. */
 export function encryptSecrets(format: Format, nonce: () => Buffer): Format {
   if (format.KeyEncrypted || SECRETS.every(key => !format[key])) return format
   refuseSm4(format)
-  return { ...changeSecrets(format, text => seal(keyOf(format), nonce(), text)), KeyEncrypted: true }
+  const sealed = (text: string): string => (text === REMOVED ? text : seal(keyOf(format), nonce(), text))
+  return { ...changeSecrets(format, sealed), KeyEncrypted: true }
 }
 
-/** Plain secrets. A Fault says which one cannot be read. */
-export function decryptSecrets(format: Format): Format {
+/** Plain secrets. A Fault says which one cannot be read. `keepRemoved`: for whoever may be about to set it again. */
+export function decryptSecrets(format: Format, options: { readonly keepRemoved?: boolean } = {}): Format {
+  if (options.keepRemoved !== true && SECRETS.some(key => format[key] === REMOVED))
+    throw new Fault('secret was removed; please correct it with `config` command', { errno: EINVAL })
   if (!format.KeyEncrypted) return format
   refuseSm4(format)
-  return {
-    ...changeSecrets(format, (text, name) => {
-      if (text === 'removed')
-        throw new Fault('secret was removed; please correct it with `config` command', { errno: EINVAL })
-      return open(keyOf(format), text, name)
-    }),
-    KeyEncrypted: false,
-  }
+  const plain = (text: string, name: string): string => (text === REMOVED ? text : open(keyOf(format), text, name))
+  return { ...changeSecrets(format, plain), KeyEncrypted: false }
 }
 
 function changeSecrets(format: Format, change: (text: string, name: string) => string): Format {
