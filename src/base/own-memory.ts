@@ -15,12 +15,52 @@ const owned = new WeakSet<ArrayBufferLike>()
 /** What came from elsewhere and was dropped here waits for the collector, but not all of it. */
 const foreign = new DroppedMemory({ neededBytes: () => 0, mostBytes: 64 << 20 })
 
-/** Fresh memory, with whatever bytes are in it, for one owner after the other. */
+/** Memory of blocks that nobody looks at any more, for the next ones: fresh memory costs a page fault for each 4 KiB. */
+const idle: ArrayBuffer[] = []
+let idleBytes = 0
+let isTimed = false
+const LEAST_IDLE_BYTES = 64 << 10
+const MOST_IDLE_BYTES = 32 << 20
+/** An idle mount shall be small. */
+const IDLE_MS = 2000
+
+/** Memory, with whatever bytes are in it, for one owner after the other. */
 export function ownBytes(bytes: number): Buffer<ArrayBuffer> {
-  const view = Buffer.allocUnsafeSlow(bytes)
+  const view = takeIdle(bytes) ?? Buffer.allocUnsafeSlow(bytes)
   own(view)
   return view
 }
+
+/** Nobody looks at this memory any more, and somebody will soon want as much. */
+export function reuse(memory: ArrayBuffer): void {
+  if (memory.byteLength < LEAST_IDLE_BYTES || idleBytes + memory.byteLength > MOST_IDLE_BYTES) return
+  idle.push(memory)
+  idleBytes += memory.byteLength
+  if (isTimed) return
+  isTimed = true
+  setTimeout(dropIdle, IDLE_MS).unref()
+}
+
+/** They are the collector's: a load that goes on has others soon. */
+function dropIdle(): void {
+  isTimed = false
+  idle.length = 0
+  idleBytes = 0
+}
+
+/** The last that became idle is the likeliest to be in the processor's cache. */
+function takeIdle(bytes: number): Buffer<ArrayBuffer> | undefined {
+  for (let i = idle.length - 1; i >= 0; i--) {
+    if (idle[i]!.byteLength !== bytes) continue
+    const [memory] = idle.splice(i, 1)
+    idleBytes -= bytes
+    return Buffer.from(memory!)
+  }
+  return undefined
+}
+
+/** Ends the ownership without freeing: who asked answers for the memory from now on. false: it had no owner. */
+export const disown = (view: Buffer): boolean => owned.delete(view.buffer)
 
 /** Says that nobody else looks at the memory of this view. */
 export function own(view: Buffer): Buffer {

@@ -6,6 +6,8 @@
  *
  *  Nobody has to give back, so nothing leaks; who gives back must be the last to look. Only the writer of answers does. */
 
+import { letGoView } from './shared-memory.ts'
+
 const SMALL_BYTES = 64 << 10
 /** the longest request of the kernel, and the checksummed pieces around it */
 const LARGE_BYTES = (1 << 20) + SMALL_BYTES
@@ -25,10 +27,15 @@ export function takeRoom(bytes: number): Buffer {
   return room.length === bytes ? room : room.subarray(0, bytes)
 }
 
-/** Nobody looks at these views any more: memory that came from `takeRoom` is used again, any other is left alone. */
+/** Nobody looks at these views any more: memory that came from `takeRoom` is used again, that of blocks when all have looked, any other is
+ *  left alone. */
 export function giveBack(views: readonly Buffer[]): void {
-  for (const { buffer } of views) {
-    if (!taken.delete(buffer)) continue
+  for (const view of views) {
+    const { buffer } = view
+    if (!taken.delete(buffer)) {
+      letGoView(view)
+      continue
+    }
     const idle = buffer.byteLength === SMALL_BYTES ? small : large
     if (idle.length < MOST_IDLE) idle.push(Buffer.from(buffer as ArrayBuffer))
   }

@@ -5,6 +5,7 @@
  *  is small; the clock for that is a counter of ticks, since reading a real one at each hit would cost more than the hit. */
 
 import { DroppedMemory } from '../base/dropped-memory.ts'
+import { hold, letGo } from '../base/shared-memory.ts'
 import type { BlockKey } from './keys.ts'
 
 const TICK_MS = 1000
@@ -65,7 +66,7 @@ export class BlockCache {
     this.#dropped.made(block)
   }
 
-  /** Keeps a frozen block, at the cost of the oldest ones. */
+  /** Keeps a frozen block, at the cost of the oldest ones, and holds its memory as long (base/shared-memory.ts). */
   put(key: BlockKey, block: Buffer): void {
     this.#dropped.made(block)
     this.delete(key)
@@ -75,6 +76,7 @@ export class BlockCache {
       if (this.#bytes + block.length <= budget) break
       this.delete(oldest)
     }
+    hold(block)
     this.#entries.set(key, { block, tick: this.#tick })
     this.#newest = key
     this.#bytes += block.length
@@ -88,6 +90,7 @@ export class BlockCache {
     if (entry === undefined) return
     this.#entries.delete(key)
     this.#bytes -= entry.block.length
+    letGo(entry.block)
     if (this.#newest === key) this.#newest = undefined
   }
 

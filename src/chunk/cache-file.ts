@@ -9,6 +9,7 @@ import fs from 'node:fs'
 import { setImmediate as turn } from 'node:timers/promises'
 import { crc32c } from '@node-rs/crc32'
 import { call, ignore } from '../base/call.ts'
+import { ownBytes } from '../base/own-memory.ts'
 import { takeRoom } from '../base/rooms.ts'
 import {
   canSum,
@@ -100,7 +101,7 @@ async function loadCached(
     return { bytes: bytes.subarray(0, got), found: null }
   }
   const sumsLength = summed && canSum() ? sumsBytes(blockBytes) : 0
-  const room = Buffer.allocUnsafeSlow(most + sumsLength)
+  const room = ownBytes(most + sumsLength)
   const got = await loadFile(path, 0, room, sumsLength > 0 ? blockBytes : 0)
   return { bytes: room.subarray(0, got), found: sumsLength > 0 ? room.subarray(most) : null }
 }

@@ -1,15 +1,15 @@
 /** Blocks on their way into the disk cache: a bounded queue that can be read from, and one writer.
  *
- *  Some bytes are only borrowed from the pool of write buffers: they are copied when read, since the pool will write over
- *  them once they are released. */
+ *  The bytes are borrowed, from the pool of write buffers or from the blocks that are read: they are copied when asked for, since they
+ *  will be written over once they are released. */
 
 import { type Block, type BlockKey, blockKey } from './keys.ts'
 
 interface Pending {
   readonly block: Block
   readonly bytes: Buffer
-  /** borrowed bytes: whom to tell when they are not needed any more */
-  readonly release: (() => void) | null
+  /** to be told when the bytes are not needed any more */
+  readonly release: () => void
   /** the slice was deleted meanwhile */
   removed: boolean
 }
@@ -63,12 +63,11 @@ export class CacheWriter {
   read(key: BlockKey, length: number, off: number, len: number): Buffer | undefined {
     const pending = this.#pending.get(key)
     if (pending === undefined || pending.removed || pending.block.length !== length) return undefined
-    const part = pending.bytes.subarray(off, off + len)
-    return pending.release ? Buffer.from(part) : part
+    return Buffer.from(pending.bytes.subarray(off, off + len))
   }
 
-  /** `release`: the bytes are borrowed; called once they are written. null: they are frozen. */
-  add(block: Block, bytes: Buffer, release: (() => void) | null): void {
+  /** `release`: called once the bytes are written, or need not be. */
+  add(block: Block, bytes: Buffer, release: () => void): void {
     this.#pending.set(blockKey(block.id, block.index), { block, bytes, release, removed: false })
     this.#bytes += block.length
     this.#writing ??= this.#writeAll()
@@ -102,7 +101,7 @@ export class CacheWriter {
       this.#pending.delete(key)
       this.#bytes -= pending.block.length
       if (pending.removed) this.#o.undo(pending.block)
-      pending.release?.()
+      pending.release()
       if (this.#bytes <= this.#o.limitBytes) for (const resolve of this.#roomWaiters.splice(0)) resolve()
     }
     this.#writing = undefined

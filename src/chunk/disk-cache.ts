@@ -15,6 +15,7 @@ import type { Clock } from '../base/clock.ts'
 import { causeText } from '../base/fault.ts'
 import type { Log } from '../base/log.ts'
 import type { Maybe } from '../base/maybe.ts'
+import { hold, letGo } from '../base/shared-memory.ts'
 import { dropCached } from '../base/whole-file.ts'
 import type { CacheCounters } from './cache-counters.ts'
 import { CacheDirectory } from './cache-directory.ts'
@@ -185,7 +186,9 @@ export class DiskCache {
 
   /** Keeps a frozen block. `forced`: also when many wait; then wait for `room` before the next. */
   offer(block: Block, bytes: Buffer, forced: boolean): void {
-    this.#enqueue(block, bytes, null, forced)
+    hold(bytes)
+    const done = (): void => letGo(bytes)
+    if (!this.#enqueue(block, bytes, done, forced)) done()
   }
 
   /** Keeps a block whose bytes are only borrowed; `release` is called once, now or later. */
@@ -273,7 +276,7 @@ export class DiskCache {
     this.#files.close()
   }
 
-  #enqueue(block: Block, bytes: Buffer, release: (() => void) | null, forced: boolean): boolean {
+  #enqueue(block: Block, bytes: Buffer, release: () => void, forced: boolean): boolean {
     const key = blockKey(block.id, block.index)
     if (this.#closed || !this.#health.isUsable || this.#writer.claim(key) || this.#index.get(key)) return false
     const crowded = !forced && this.#writer.isCrowded(block.length)

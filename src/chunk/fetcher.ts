@@ -6,12 +6,13 @@
  *      small part           → the part alone, from the disk cache or by a range request; then the block is prefetched
  *      else                 → the whole block into memory, one fetch however many ask
  *
- *  Every answer is a view of a frozen buffer. One attempt: who reads the file repeats (data-objects section 5.1).
+ *  Every answer is a view of a frozen buffer, whose memory is used again when all have looked (base/shared-memory.ts). One attempt: who reads the file repeats (data-objects section 5.1).
  *
  *  A block that was read to its end will hardly be asked for again: the kernel has its pages. It leaves memory soon after, for what lives
  *  is what the collector lets the garbage grow to (peaks of a big read: 500 to 1,100 MiB before, 350 to 450 since). */
 
 import type { Maybe } from '../base/maybe.ts'
+import { letGo, share, viewFor } from '../base/shared-memory.ts'
 import type { BlockCache } from './block-cache.ts'
 import type { BlockObjects } from './block-objects.ts'
 import type { CacheCounters } from './cache-counters.ts'
@@ -92,7 +93,7 @@ export class Fetcher {
       const key = blockKey(slice.id, index)
       const cached = memory.get(key, length)
       if (cached) {
-        pieces.push(cached.subarray(inBlock, inBlock + count))
+        pieces.push(viewFor(cached, inBlock, inBlock + count))
         if (memoryIsCache()) counters.hit(count)
         else if (inBlock + count === length) this.#noteEnd(key)
       } else {
@@ -149,7 +150,7 @@ export class Fetcher {
     }
     const whole = await this.#whole(block, key, 'read')
     if (off + len === block.length && !this.#o.memoryIsCache()) this.#noteEnd(key)
-    return whole.subarray(off, off + len)
+    return viewFor(whole, off, off + len)
   }
 
   #noteEnd(key: BlockKey): void {
@@ -201,6 +202,9 @@ export class Fetcher {
     } finally {
       this.#land(block.length)
     }
+    // Held until all who wait for this flight have their views: they go on in this turn.
+    share(bytes)
+    setImmediate(letGo, bytes)
     if (cached) {
       counters.hit(block.length)
       memory.put(key, cached)

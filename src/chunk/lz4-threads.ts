@@ -2,7 +2,7 @@
  *  run in threads of ours. Bytes are copied, if at all, when a thread is free to take them: many may wait. */
 
 import { availableParallelism } from 'node:os'
-import { own, toOwn } from '../base/own-memory.ts'
+import { own, ownBytes, toOwn } from '../base/own-memory.ts'
 import { ThreadPool } from '../base/thread-pool.ts'
 import type { Lz4Reply, Lz4Request } from './lz4-worker.ts'
 
@@ -34,16 +34,17 @@ export class Lz4Threads {
     return own(made.subarray(HEAD_BYTES))
   }
 
-  /** `body` is the caller's no more. The block has memory of its own, which comes from here and not from a thread: what malloc gets back it
+  /** `body` is the caller's no more. The block's memory has an owner; it comes from here and not from a thread: what malloc gets back it
    *  keeps for the thread that asked, and each would keep as much as all blocks once were. */
-  uncompress(body: Buffer, length: number): Promise<Buffer> {
-    return this.#run(() => {
+  async uncompress(body: Buffer, length: number): Promise<Buffer> {
+    const made = await this.#run(() => {
       const { buffer, byteOffset, length: bodyBytes } = toOwn(body, HEAD_BYTES)
       const memory = buffer as ArrayBuffer
       const offset = byteOffset - HEAD_BYTES
       Buffer.from(memory).writeUInt32LE(length, offset)
-      return { memory, offset, length: HEAD_BYTES + bodyBytes, room: Buffer.allocUnsafeSlow(length).buffer }
+      return { memory, offset, length: HEAD_BYTES + bodyBytes, room: ownBytes(length).buffer }
     })
+    return own(made)
   }
 
   async #run(make: () => Lz4Request): Promise<Buffer> {
