@@ -147,14 +147,13 @@ export class OpenFiles {
     if (file) file.removed = false
   }
 
-  /** Attributes were refreshed: a changed mtime means somebody else wrote. The kernel may not have been told, so the next
-   *  open must not trust its pages. */
+  /** Attributes were refreshed: another mtime, or another ctime, since a mtime can be set back, means that somebody else may have written.
+   *  The kernel may not have been told, so the next open must not trust its pages. */
   seen(ino: Ino, attr: Attr): void {
     const file = this.#open.get(ino)
     if (file === undefined || file.last === null) return
-    if (sameTime(file.last.mtime, attr.mtime)) {
-      // Another ctime: what we have is not what was seen, and only the next open finds out whether the data is another, too.
-      file.checkedMs = sameTime(file.last.ctime, attr.ctime) ? this.#nowMs() : Number.NEGATIVE_INFINITY
+    if (sameTime(file.last.mtime, attr.mtime) && sameTime(file.last.ctime, attr.ctime)) {
+      file.checkedMs = this.#nowMs()
       return
     }
     this.#dropAll(file)

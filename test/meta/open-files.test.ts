@@ -137,6 +137,21 @@ describe('what a client keeps of open files', () => {
     assert.equal(files.trusted(ino), null, 'somebody else has written')
   })
 
+  it('a look that finds another ctime drops what was kept, whatever the mtime says', () => {
+    const files = openFiles()
+    files.opened(ino, at(1))
+    files.keepChunk(ino, 0, view, files.drops(ino))
+    files.seen(ino, at(1))
+    assert.equal(files.chunk(ino, 0), view)
+    const written = { ...at(1), ctime: at(9).ctime }
+    files.seen(ino, written)
+    assert.equal(files.chunk(ino, 0), undefined)
+    files.keepChunk(ino, 0, view, files.drops(ino))
+    files.seen(ino, written)
+    assert.equal(files.chunk(ino, 0), view, 'once')
+    assert.equal(files.opened(ino, written), false)
+  })
+
   it('attributes are not believed any longer once a look has found another ctime', () => {
     let nowMs = 0
     const files = new OpenFiles({ limit: 10, trustMs: 1000, nowMs: () => nowMs })
