@@ -16,9 +16,10 @@ const holders = new WeakMap<ArrayBufferLike, number>()
 /** each for one who looks and says once that he has */
 const views = new WeakSet<Buffer>()
 
-/** Ends the ownership of a block's memory; the caller is its first holder. */
+/** The caller holds the block; if its memory had an owner, it has none any more and the caller is its first holder. */
 export function share(block: Buffer): void {
   if (disown(block)) holders.set(block.buffer, 1)
+  else hold(block)
 }
 
 /** One more looks at the block: to be called by, or on behalf of, somebody who holds it. */

@@ -48,6 +48,15 @@ describe('shared memory', () => {
     assert.ok(!isUsedAgain(block))
   })
 
+  it('is held as often as it was shared', () => {
+    const block = newBlock()
+    share(block)
+    letGo(block)
+    assert.ok(!isUsedAgain(block))
+    letGo(block)
+    assert.ok(isUsedAgain(block))
+  })
+
   it('has no owner any more: it is neither taken over nor freed', () => {
     const block = newBlock().fill('y')
     assert.notEqual(toOwn(block).buffer, block.buffer)
