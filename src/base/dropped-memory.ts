@@ -4,13 +4,13 @@
  *  the next collection until there is as much outside memory again as was alive after the last one: hundreds of MiB, in a second of
  *  reading. Here the buffers are counted from their making until V8 has freed them. When more of them than is allowed are neither
  *  freed nor in use by their owner, the collector is run (some 5 ms with the heap of most mounts). It takes a sixth of the time at most,
- *  unless twice as much waits: memory that is promised counts for more than time on a machine that is too busy. */
+ *  unless half as much again waits: memory that is promised counts for more than time on a machine that is too busy. */
 
 import { collectGarbage } from './idle-memory.ts'
 
 /** at least so many times as long as the last collection took: a sixth of the time at most */
 const REST_FACTOR = 5
-const URGENT_FACTOR = 2
+const URGENT_FACTOR = 1.5
 
 export interface DroppedMemoryOptions {
   /** of the buffers that were made, so many bytes are still needed */

@@ -143,7 +143,7 @@ export class BlockObjects {
     let stored = false
     const release = (): void => {
       if (body && body !== bytes) {
-        this.#encodedBytes -= body.length
+        this.#encodedBytes -= body.buffer.byteLength
         drop(body)
       }
       hooks.release(stored)
@@ -152,7 +152,7 @@ export class BlockObjects {
     try {
       const encoded = await this.#o.codec.compress(bytes)
       body = encoded
-      if (body !== bytes) this.#encodedBytes += body.length
+      if (body !== bytes) this.#encodedBytes += body.buffer.byteLength
       const key = this.key(block)
       attempts = new PutAttempts(() => this.#attempt(key, encoded))
       await this.#putWithRetries(key, encoded.length, hooks, attempts)

@@ -17,7 +17,8 @@ export interface Codec {
   readonly plain: boolean
   /** `block` is borrowed until the answer is there; with `none` it is the answer. Any other answer has an owner (base/own-memory.ts). */
   compress(block: Buffer): Maybe<Buffer>
-  /** Exactly `length` bytes, or a Fault. `body` is the caller's no more, whatever becomes of it; with `none` it is the answer. */
+  /** Exactly `length` bytes in memory of their own, or a Fault. `body` is the caller's no more, whatever becomes of it; with `none` it is the
+   *  answer. */
   decompress(body: Buffer, length: number): Maybe<Buffer>
 }
 

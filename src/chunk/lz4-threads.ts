@@ -10,6 +10,11 @@ const MAX_THREADS = 4
 /** lz4-napi puts the plain length, 4 bytes little-endian, before the raw LZ4 block that objects consist of. */
 const HEAD_BYTES = 4
 
+/** of what is compressed, at most */
+const boundOf = (bytes: number): number => HEAD_BYTES + bytes + Math.floor(bytes / 255) + 16
+
+/** All memory comes from here and not from the threads: what malloc gets back it keeps for the thread that asked, and each would keep as
+ *  much as it ever had at a time. */
 export class Lz4Threads {
   readonly #pool = new ThreadPool<Lz4Request, Lz4Reply>({
     from: import.meta.url,
@@ -24,36 +29,31 @@ export class Lz4Threads {
   }
 
   /** `block` is borrowed until the answer is there, whose memory has an owner (base/own-memory.ts). */
-  async compress(block: Buffer): Promise<Buffer> {
-    const made = await this.#run(() => {
-      const copy = Buffer.allocUnsafeSlow(block.length)
-      block.copy(copy)
-      const { buffer: memory, length } = copy
-      return { memory, offset: 0, length }
-    })
-    return own(made.subarray(HEAD_BYTES))
+  compress(block: Buffer): Promise<Buffer> {
+    return this.#run('compress', () => {
+      const { buffer: memory } = Buffer.allocUnsafeSlow(boundOf(block.length))
+      new Uint8Array(memory).set(block)
+      return { memory, offset: 0, length: block.length, room: memory }
+    }).then(made => made.subarray(HEAD_BYTES))
   }
 
-  /** `body` is the caller's no more. The block's memory has an owner; it comes from here and not from a thread: what malloc gets back it
-   *  keeps for the thread that asked, and each would keep as much as all blocks once were. */
-  async uncompress(body: Buffer, length: number): Promise<Buffer> {
-    const made = await this.#run(() => {
+  /** `body` is the caller's no more. The answer's memory has an owner. */
+  uncompress(body: Buffer, length: number): Promise<Buffer> {
+    return this.#run('uncompress', () => {
       const { buffer, byteOffset, length: bodyBytes } = toOwn(body, HEAD_BYTES)
       const memory = buffer as ArrayBuffer
       const offset = byteOffset - HEAD_BYTES
       Buffer.from(memory).writeUInt32LE(length, offset)
       return { memory, offset, length: HEAD_BYTES + bodyBytes, room: ownBytes(length).buffer }
     })
-    return own(made)
   }
 
-  async #run(make: () => Lz4Request): Promise<Buffer> {
+  async #run(kind: Lz4Request['kind'], make: () => Omit<Lz4Request, 'kind'>): Promise<Buffer> {
     const reply = await this.#pool.run(() => {
-      const request = make()
-      const { memory, room } = request
-      return { request, handedOver: room ? [memory, room] : [memory] }
+      const request = { kind, ...make() }
+      return { request, handedOver: [...new Set([request.memory, request.room])] }
     })
-    if ('output' in reply) return Buffer.from(reply.output, 0, reply.length)
-    throw new Error(reply.failure)
+    if ('failure' in reply) throw new Error(reply.failure)
+    return own(Buffer.from(reply.room, 0, reply.length))
   }
 }

@@ -5,29 +5,28 @@ import { compressSync, uncompressSync } from 'lz4-napi'
 import { causeText } from '../base/fault.ts'
 import { free } from '../base/own-memory.ts'
 
-/** The bytes are `length` from `offset` on; the memory is the thread's. */
+/** The bytes are `length` from `offset` on in `memory`; the answer shall be in `room`, which may be the same. */
 export interface Lz4Request {
+  readonly kind: 'compress' | 'uncompress'
   readonly memory: ArrayBuffer
   readonly offset: number
   readonly length: number
-  /** for what is decompressed, which is as long; absent: compress */
-  readonly room?: ArrayBuffer
+  readonly room: ArrayBuffer
 }
-export type Lz4Reply = { readonly output: ArrayBuffer; readonly length: number } | { readonly failure: string }
+export type Lz4Reply = { readonly room: ArrayBuffer; readonly length: number } | { readonly failure: string }
 
 const port = parentPort!
 
-port.on('message', ({ memory, offset, length, room }: Lz4Request) => {
+port.on('message', ({ kind, memory, offset, length, room }: Lz4Request) => {
   try {
     const bytes = Buffer.from(memory, offset, length)
-    const made = room ? uncompressSync(bytes) : compressSync(bytes)
-    free(memory)
+    const made = kind === 'compress' ? compressSync(bytes) : uncompressSync(bytes)
+    const answer = { room, length: made.length }
     // It is memory of the library's, which cannot be handed over.
-    const output = room ?? Buffer.allocUnsafeSlow(made.length).buffer
-    made.copy(Buffer.from(output))
-    const answer = { output, length: made.length }
+    new Uint8Array(room).set(made)
     free(made.buffer)
-    reply(answer, [output])
+    if (memory !== room) free(memory)
+    reply(answer, [room])
   } catch (error) {
     reply({ failure: causeText(error) }, [])
   }

@@ -76,17 +76,17 @@ describe('memory that nobody needs any more', () => {
     state.tookMs = 100
     make(state, 9)
     state.nowMs += 499
-    make(state, 6)
+    make(state, 3)
     assert.equal(state.collections, 1)
     state.nowMs += 1
     make(state, 1)
     assert.equal(state.collections, 2)
   })
 
-  it('costs more where twice as much as is allowed waits', () => {
+  it('costs more where half as much again as is allowed waits', () => {
     const state = trial(8)
     state.tookMs = 100
-    make(state, 16)
+    make(state, 12)
     assert.equal(state.collections, 1)
     make(state, 1)
     assert.equal(state.collections, 2)
