@@ -17,6 +17,7 @@ import {
 } from '../meta/model/format.ts'
 import { decryptSecrets } from '../meta/model/secrets.ts'
 import { rowsOf } from '../meta/scan.ts'
+import { readSessionInfo } from '../meta/session.ts'
 import type { ObjectStore } from '../object/store.ts'
 import { bucketOwnership } from './bucket-owner.ts'
 import { CommandError } from './exit.ts'
@@ -205,7 +206,7 @@ async function lockedOut(old: Format, next: Format, engine: Engine): Promise<str
   const lines: string[] = []
   for await (const { info } of rowsOf(engine, 'sessions', {})) {
     if (!info) continue
-    const { HostName, ProcessID, Version } = JSON.parse(info.toString('utf8')) as Record<string, unknown>
+    const { HostName, ProcessID, Version } = readSessionInfo(info) ?? {}
     try {
       const version = parseVersion(String(Version))
       const isBelow = next.MinClientVersion && compareVersions(version, parseVersion(next.MinClientVersion)) < 0

@@ -6,6 +6,7 @@ import type { MetaClient } from '../meta/client.ts'
 import { align4K, TYPE_DIRECTORY, TYPE_FILE } from '../meta/model/attr.ts'
 import { secretsRemoved, tidyFormat } from '../meta/model/format.ts'
 import { decodePlocks, TO_EOF } from '../meta/rules/plock.ts'
+import { readSessionInfo } from '../meta/session.ts'
 import { CommandError } from './exit.ts'
 import type { Options } from './flags.ts'
 import { log as terminalLog } from './terminal-log.ts'
@@ -13,6 +14,8 @@ import { commandConfig, openMeta } from './volume.ts'
 
 /** bytes of one (id u64, size u32) in a record of trashed slices */
 const ITEM_BYTES = 12
+/** the end of the year 9999 */
+const LAST_DATE_MS = 253_402_300_799_000
 
 export async function run(options: Options, [metaUrl = '']: readonly string[]): Promise<number> {
   const log = terminalLog()
@@ -42,8 +45,9 @@ async function volumeStatus(meta: MetaClient, more: boolean): Promise<object> {
 }
 
 function sessionOf(sid: number, expire: number, info: Buffer | null): object {
-  const known = info === null ? {} : (JSON.parse(info.toString('utf8')) as Record<string, unknown>)
-  const shown: Record<string, unknown> = { Sid: sid, Expire: `${new Date(expire * 1000).toISOString().slice(0, 19)}Z` }
+  const known = readSessionInfo(info) ?? {}
+  const end = new Date(Math.min(expire * 1000, LAST_DATE_MS))
+  const shown: Record<string, unknown> = { Sid: sid, Expire: end.toISOString().replace(/\.\d+Z$/, 'Z') }
   for (const key of ['Version', 'HostName', 'IPAddrs', 'MountPoint', 'MountTime', 'ProcessID']) {
     if (known[key] !== undefined) shown[key] = known[key]
   }

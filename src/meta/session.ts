@@ -46,6 +46,17 @@ export function describeSession(options: {
   }
 }
 
+/** The fields of a session's record; null where it has none, or they cannot be read. */
+export function readSessionInfo(info: Buffer | null): Readonly<Record<string, unknown>> | null {
+  if (info === null) return null
+  try {
+    const fields: unknown = JSON.parse(info.toString('utf8'))
+    return typeof fields === 'object' ? (fields as Record<string, unknown> | null) : null
+  } catch {
+    return null
+  }
+}
+
 function machine(): { BootID?: string; PidNamespace?: string } {
   try {
     return {

@@ -316,6 +316,24 @@ describe('status', () => {
       Stat: { UsedSpace: 0, AvailableSpace: 2 ** 50, UsedInodes: 0, AvailableInodes: 10 * 2 ** 20 },
     })
   })
+  it('is shown although the record of a session cannot be read, and such a client counts as one of an unknown version', () => {
+    format()
+    const db = new Database(join(dir, 'meta.db'))
+    const insert = db.prepare('INSERT INTO jfs_session2 (sid, expire, info) VALUES (?, ?, ?)')
+    insert.run(7, 9_000_000_000_000_000, Buffer.from('{"Version":'))
+    insert.run(8, 4_000_000_000, null)
+    db.close()
+    const shown = cli(['-q', 'status', url])
+    assert.equal(shown.status, 0, shown.stderr)
+    const { Sessions } = JSON.parse(shown.stdout) as { Sessions: { Sid: number }[] }
+    assert.deepEqual(
+      Sessions.map(({ Sid }) => Sid),
+      [7, 8],
+    )
+    const raised = cli(['config', '--yes', '--min-client-version', '1.3.0', url])
+    assert.equal(raised.status, 0, raised.stderr)
+    assert.match(raised.stdout, /is not a version/)
+  })
   it('of a session that is not there fails', () => {
     format()
     const ran = cli(['status', '-s', '99', url])
