@@ -22,9 +22,14 @@ export interface DroppedMemoryOptions {
   readonly nowMs?: () => number
 }
 
+/** who counts it */
+const counters = new WeakMap<ArrayBufferLike, DroppedMemory>()
+
+/** This memory is used again, or free already: it does not wait for the collector any more. */
+export const settled = (memory: ArrayBufferLike): void => counters.get(memory)?.forget(memory)
+
 export class DroppedMemory {
   readonly #o: Required<DroppedMemoryOptions>
-  readonly #known = new WeakSet<ArrayBufferLike>()
   readonly #freed = new FinalizationRegistry<number>(bytes => {
     this.#bytes -= bytes
   })
@@ -37,13 +42,19 @@ export class DroppedMemory {
     this.#o = { collect: () => collectGarbage(), nowMs: () => performance.now(), ...options }
   }
 
+  /** For `settled`, before the memory is detached. */
+  forget(memory: ArrayBufferLike): void {
+    counters.delete(memory)
+    if (this.#freed.unregister(memory)) this.#bytes -= memory.byteLength
+  }
+
   /** A buffer was made, whose memory is nobody else's. */
   made(buffer: Buffer): void {
     const { neededBytes, mostBytes, collect, nowMs } = this.#o
     const memory = buffer.buffer
-    if (this.#known.has(memory)) return
-    this.#known.add(memory)
-    this.#freed.register(memory, memory.byteLength)
+    if (counters.has(memory)) return
+    counters.set(memory, this)
+    this.#freed.register(memory, memory.byteLength, memory)
     this.#bytes += memory.byteLength
     this.#sinceBytes += memory.byteLength
     // V8 tells some time after it has freed: until so much is new, what is counted may be gone already.

@@ -9,7 +9,7 @@
  *  so it is left alone: a maker need not say anything, and who drops must be the last to look. */
 
 import { assert } from './assert.ts'
-import { DroppedMemory } from './dropped-memory.ts'
+import { DroppedMemory, settled } from './dropped-memory.ts'
 
 const owned = new WeakSet<ArrayBufferLike>()
 /** What came from elsewhere and was dropped here waits for the collector, but not all of it. */
@@ -31,21 +31,32 @@ export function ownBytes(bytes: number): Buffer<ArrayBuffer> {
   return view
 }
 
-/** Nobody looks at this memory any more, and somebody will soon want as much. */
+/** Nobody looks at this memory any more, and somebody will soon want as much, unless much of it is idle already: then it is free at once. */
 export function reuse(memory: ArrayBuffer): void {
-  if (memory.byteLength < LEAST_IDLE_BYTES || idleBytes + memory.byteLength > MOST_IDLE_BYTES) return
+  settled(memory)
+  if (memory.byteLength < LEAST_IDLE_BYTES) {
+    free(memory)
+    return
+  }
   idle.push(memory)
   idleBytes += memory.byteLength
+  // The oldest go first: they may be of a size that nobody asks for any more.
+  while (idleBytes > MOST_IDLE_BYTES) freeOldest()
   if (isTimed) return
   isTimed = true
   setTimeout(dropIdle, IDLE_MS).unref()
 }
 
-/** They are the collector's: a load that goes on has others soon. */
+/** A load that goes on has others soon. */
 function dropIdle(): void {
   isTimed = false
-  idle.length = 0
-  idleBytes = 0
+  while (idle.length > 0) freeOldest()
+}
+
+function freeOldest(): void {
+  const memory = idle.shift()!
+  idleBytes -= memory.byteLength
+  free(memory)
 }
 
 /** The last that became idle is the likeliest to be in the processor's cache. */

@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import { constants, createZstdCompress, type ZstdOptions, zstdDecompress } from 'node:zlib'
 import { Fault } from '../base/fault.ts'
 import type { Maybe } from '../base/maybe.ts'
-import { drop, free, ownBytes } from '../base/own-memory.ts'
+import { drop, free, own, ownBytes } from '../base/own-memory.ts'
 import { Slots } from './slots.ts'
 
 export type Compression = 'none' | 'lz4' | 'zstd'
@@ -85,7 +85,9 @@ const zstd: Codec = {
     checkBody(body, zstdBound(length))
     const options = { chunkSize: length + MIN_CHUNK_BYTES, maxOutputLength: length }
     try {
-      return checkLength(await decoded(whenFree(() => decompressZstd(body, options))), length)
+      const plain = await decoded(whenFree(() => decompressZstd(body, options)))
+      if (plain.buffer.byteLength === options.chunkSize) own(plain)
+      return checkLength(plain, length)
     } finally {
       drop(body)
     }

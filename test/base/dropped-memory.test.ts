@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { DroppedMemory } from '../../src/base/dropped-memory.ts'
+import { DroppedMemory, settled } from '../../src/base/dropped-memory.ts'
 import { collectGarbage } from '../../src/base/idle-memory.ts'
 
 const MIB = 1 << 20
@@ -94,6 +94,20 @@ describe('memory that nobody needs any more', () => {
     assert.equal(state.collections, 2)
     make(state, 1)
     assert.equal(state.collections, 3)
+  })
+
+  it('is not counted any more when it is used again, until it is made into something new', () => {
+    const state = trial(8)
+    const block = Buffer.alloc(8 * MIB)
+    for (let i = 0; i < 10; i++) {
+      state.dropped.made(block)
+      settled(block.buffer)
+    }
+    settled(block.buffer)
+    make(state, 8)
+    assert.equal(state.collections, 0)
+    state.dropped.made(block)
+    assert.equal(state.collections, 1)
   })
 
   it('is not counted any more when it was freed', async () => {

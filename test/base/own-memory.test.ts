@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { drop, own, ownBytes, toOwn } from '../../src/base/own-memory.ts'
+import { drop, own, ownBytes, reuse, toOwn } from '../../src/base/own-memory.ts'
 
 const isFree = (view: Buffer): boolean => (view.buffer as ArrayBuffer).detached
 
@@ -41,6 +41,21 @@ describe('memory that has an owner', () => {
       assert.equal(taken.buffer !== memory.buffer, isCopied)
       assert.equal(isFree(memory), isCopied)
     }
+  })
+})
+
+describe('memory that is used again', () => {
+  it('is kept up to 32 MiB: the oldest is freed, of whatever size, and so is what is small', () => {
+    const blocks = Array.from({ length: 9 }, (_, i) => Buffer.allocUnsafeSlow((4 << 20) - i))
+    for (const { buffer } of blocks) reuse(buffer)
+    assert.deepEqual(
+      blocks.map(block => isFree(block)),
+      blocks.map((_, i) => i === 0),
+    )
+    assert.equal(ownBytes((4 << 20) - 5).buffer, blocks[5]!.buffer)
+    const small = Buffer.allocUnsafeSlow(1000)
+    reuse(small.buffer)
+    assert.ok(isFree(small))
   })
 })
 
