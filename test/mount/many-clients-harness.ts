@@ -20,6 +20,8 @@ export interface ManyClients {
   readonly mounts: readonly string[]
   /** Mounts one more; its mount point. */
   mountOne(extra?: readonly string[]): string
+  /** Mounts where one was. */
+  mountAgain(mount: string): void
   /** pid of the process that serves a mount */
   pid(mount: string): number
   log(mount: string): string
@@ -40,11 +42,14 @@ export async function manyClients(
     const mount = join(volume.dir, `client${mounts.length}`)
     mkdirSync(mount)
     mounts.push(mount)
+    mountAt(mount, extra)
+    return mount
+  }
+  const mountAt = (mount: string, extra: readonly string[]): void => {
     const places = ['--log', logOf(mount), '--cache-dir', `${mount}.cache`, '--metrics', '127.0.0.1:0']
     const flags = ['--backup-meta', '0', '--heartbeat', '1', ...(options.mount ?? []), ...extra]
     const mounted = cli(['mount', '-d', '--no-syslog', ...places, ...flags, volume.metaUrl, mount])
     assert.equal(mounted.status, 0, mounted.stderr)
-    return mount
   }
   const remove = async (): Promise<void> => {
     for (const mount of mounts) spawnSync('umount', ['-l', mount], { stdio: 'ignore' })
@@ -66,6 +71,7 @@ export async function manyClients(
     engine,
     mounts,
     mountOne,
+    mountAgain: mount => mountAt(mount, []),
     pid: mount => (JSON.parse(readFileSync(join(mount, '.config'), 'utf8')) as { Pid: number }).Pid,
     log: mount => readFileSync(logOf(mount), 'utf8'),
     remove,
