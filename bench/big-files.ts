@@ -4,7 +4,8 @@
  *
  *  write, read       store `mem`, no cache: every block is put or fetched
  *  read, cached      store `file`, `--cache-dir memory`: blocks are in this client's memory
- *  The page cache is dropped for the file before each read. */
+ *  The page cache is dropped for the file before each read. `null, pages`: a null file system through whose pages is written, as it was before
+ *  mounts passed by them (docs/design/004). */
 
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -41,6 +42,7 @@ async function once(step: Step, pid: number, directory: string): Promise<Measure
 const dir = mkdtempSync(join(tmpdir(), 'juicefs-ts-bench-'))
 const client = buildClient(dir)
 const nothing = await mountNull(dir, 1)
+const nothingByPages = await mountNull(dir, 1, '', 'pages')
 
 async function compare(
   what: string,
@@ -54,15 +56,19 @@ async function compare(
     const ours = join(volume.mountPoint, 'a')
     mkdirSync(ours)
     const pid = volume.pid()
-    const found = new Map(reported.map(step => [step, [] as (readonly [Measured, Measured])[]]))
+    const found = new Map(reported.map(step => [step, [] as (readonly [Measured, Measured, Measured])[]]))
     for (let run = 0; run <= runs; run++) {
       for (const step of run === 0 ? steps : reported) {
-        const pair = [await once(step, nothing.pid, nothing.mountPoint), await once(step, pid, ours)] as const
+        const pair = [
+          await once(step, nothing.pid, nothing.mountPoint),
+          await once(step, pid, ours),
+          await once(step, nothingByPages.pid, nothingByPages.mountPoint),
+        ] as const
         if (run > 0) found.get(step)!.push(pair)
       }
     }
     for (const [step, pairs] of found) {
-      const of = (side: 0 | 1, key: keyof Measured): number => median(pairs.map(pair => pair[side][key]))
+      const of = (side: 0 | 1 | 2, key: keyof Measured): number => median(pairs.map(pair => pair[side][key]))
       table.push([
         `${step}${what}`,
         whole(of(1, 'rate')),
@@ -71,6 +77,8 @@ async function compare(
         of(0, 'cpu').toFixed(2),
         whole(peakMiB(pid)),
         ratioText(median(pairs.map(([theirs, ours]) => ours.rate / theirs.rate)), GOAL),
+        whole(of(2, 'rate')),
+        ratioText(median(pairs.map(([, ours, byPages]) => ours.rate / byPages.rate)), GOAL),
       ])
     }
     volume.unmount()
@@ -85,6 +93,7 @@ try {
   await compare(', memory cache', ['write', 'read'], ['read'], [], cached)
 } finally {
   await nothing.stop()
+  await nothingByPages.stop()
   rmSync(dir, { recursive: true, force: true })
 }
-printTable(['', 'mount MiB/s', 'null MiB/s', 'CPU s/GiB', 'null', 'peak MiB', 'ratio'], table)
+printTable(['', 'mount MiB/s', 'null MiB/s', 'CPU s/GiB', 'null', 'peak MiB', 'ratio', 'null, pages', 'ratio'], table)

@@ -60,11 +60,11 @@ export interface NullMount {
 /** Serves bench/null-fs.ts below `dir`; the kernel keeps attributes and names for `keepSeconds`. `list`: what its file `big` is made
  *  of (see there). A session of its own, as a mount has: the scheduler shares a busy machine among sessions (sched(7), autogroup), and
  *  within that of the client it would get five times as many turns. */
-export async function mountNull(dir: string, keepSeconds: number, list?: string): Promise<NullMount> {
-  const mountPoint = join(dir, list === undefined ? `null-${keepSeconds}` : 'through')
+export async function mountNull(dir: string, keepSeconds: number, list = '', pages = ''): Promise<NullMount> {
+  const mountPoint = join(dir, list === '' ? `null-${keepSeconds}${pages}` : 'through')
   mkdirSync(mountPoint)
   const script = join(projectRoot, 'bench', 'null-fs.ts')
-  const args = [script, mountPoint, String(1 << 20), String(keepSeconds), ...(list === undefined ? [] : [list])]
+  const args = [script, mountPoint, String(1 << 20), String(keepSeconds), list, pages]
   const server: ChildProcess = spawn(process.execPath, args, {
     stdio: ['ignore', 'pipe', 'inherit'],
     detached: true,

@@ -1,10 +1,11 @@
 /** A file system that does nothing, served by the real transport and dispatcher: the ceiling that the real one is compared
  *  with. Ends at SIGTERM or SIGINT and prints requests and CPU time of this process a request.
  *
- *    node bench/null-fs.ts MOUNTPOINT [max_write [seconds [LIST]]]     seconds: the kernel keeps attributes and names, default 0
+ *    node bench/null-fs.ts MOUNTPOINT [max_write [seconds [LIST [pages]]]]     seconds: the kernel keeps attributes and names, default 0
  *
  *  big, bigd     4 GiB of the letter x; bigd is opened with direct I/O. With LIST: the bytes of the files that it names, one behind
  *                the other, each line `bytes path`, all but the last as long as the first: one pread(2) a piece, and nothing else
+ *  What is written through a handle for writing alone passes by the kernel's pages, as on a mount (docs/design/004); with `pages` it does not.
  *  sink, sinkd   take what is written and forget it; sinkd with direct I/O
  *  d<N>          a directory of N entries, by name e0 … e<N-1>
  *  anything else can be created, written (the length is kept), looked at and removed, in directories too */
@@ -85,7 +86,8 @@ class Pieces {
 }
 
 /** Handles for writing alone pass by the kernel's pages (docs/design/004). */
-const asMountsAnswer = (flags: number): number => ((flags & O_ACCMODE) === O_WRONLY ? FOPEN_DIRECT_IO : 0)
+const asMountsAnswer = (flags: number): number =>
+  (flags & O_ACCMODE) === O_WRONLY && process.argv[6] !== 'pages' ? FOPEN_DIRECT_IO : 0
 
 class NullFileSystem implements FileSystem {
   readonly timeouts: Timeouts
@@ -256,16 +258,20 @@ const transport = await mountFuse({
   maxWrite,
   log,
 })
-const server = new FuseServer(transport, new NullFileSystem(Number(process.argv[4] ?? 0), process.argv[5]), {
-  maxWrite,
-  acl: false,
-  writebackCache: false,
-  asyncDio: false,
-  log,
-  onRequest: () => {
-    requests++
+const server = new FuseServer(
+  transport,
+  new NullFileSystem(Number(process.argv[4] ?? 0), process.argv[5] || undefined),
+  {
+    maxWrite,
+    acl: false,
+    writebackCache: false,
+    asyncDio: false,
+    log,
+    onRequest: () => {
+      requests++
+    },
   },
-})
+)
 for (const signal of ['SIGTERM', 'SIGINT'] as const)
   process.on(signal, () => void unmountFuse(mountPoint, { lazy: true }))
 await server.start()
