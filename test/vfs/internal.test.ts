@@ -231,6 +231,21 @@ describe('.control', () => {
     await v.close()
   })
 
+  it('warms up as many long paths as JuiceFS names at once', async () => {
+    const { v, files } = await withVirtual()
+    await close(v, await create(v, 'one'))
+    const paths = Buffer.from(
+      Array<string>(10_240)
+        .fill(`${'/'.repeat(200)}one`)
+        .join('\n'),
+    )
+    const length = Buffer.alloc(4)
+    length.writeUInt32BE(paths.length)
+    const answer = await ask(files, request(1004, length, paths, Buffer.from([0, 50, 0, 0])), 3)
+    assert.equal(jsonOf(answer).FileCount, 10_240)
+    await v.close()
+  })
+
   it('lets only root remove past the trash', async () => {
     const { v, files } = await withVirtual()
     files.open(user(1000), CONTROL_INO, 9, 2)

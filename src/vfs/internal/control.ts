@@ -26,7 +26,8 @@ const PROGRESS_MS = 300
 const HEADER_BYTES = 8
 /** a stream longer than this forgets its beginning once the reader is this far in */
 const FORGET_BYTES = 1 << 20
-const MAX_BODY_BYTES = 1 << 20
+/** 10,240 paths, which JuiceFS sends at once, of 800 bytes; anybody may send a request */
+const MAX_BODY_BYTES = 8 << 20
 
 export interface Progress {
   a: number
