@@ -83,6 +83,17 @@ for (const withoutScripts of [false, true]) {
       }
     }
 
+    it('before the first commit of all, which may need one of its own: the next one is made', async () => {
+      await world.open().then(engine => write(engine, rootNode))
+      proxy = await TcpProxy.start(world.server.port)
+      const url = `redis://127.0.0.1:${proxy.port}/3`
+      client = new Client(await world.open({ withoutScripts }, url))
+      proxy.isDown = true // for new connections: the server has too many
+      if (withoutScripts) await assert.rejects(client.create('f', 7))
+      proxy.heal()
+      assert.deepEqual(typeof (await client.create('f', 7)), 'object')
+    })
+
     it('before a commit arrives: it is made once, after all', async () => {
       const engine = await start()
       atNextCommit('cut')

@@ -133,12 +133,21 @@ export class ByWatch implements Executor {
     }
   }
 
-  #connection(): Promise<Link> {
-    this.#own ??= (async () => {
-      const link = new Link(this.#options)
+  /** One that cannot be opened is not kept: the server may only be away. */
+  async #open(): Promise<Link> {
+    const link = new Link(this.#options)
+    try {
       await link.open()
       return link
-    })()
+    } catch (error) {
+      link.close()
+      this.#own = null
+      throw error
+    }
+  }
+
+  #connection(): Promise<Link> {
+    this.#own ??= this.#open()
     return this.#own
   }
 }
