@@ -77,10 +77,10 @@ export class ThreadPool<Request, Reply> {
       if (!thread) return
       const job = this.#waiting.shift()!
       thread.jobs.push(job)
-      thread.worker.ref()
       try {
         const { request, handedOver } = job.make()
         thread.worker.postMessage(request, handedOver)
+        thread.worker.ref()
       } catch (error) {
         // No reply will come for it.
         if (thread.jobs.at(-1) === job) thread.jobs.pop()

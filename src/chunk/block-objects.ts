@@ -139,20 +139,20 @@ export class BlockObjects {
    *  vain. */
   async put(block: Block, bytes: Buffer, hooks: PutHooks): Promise<void> {
     let body: Buffer | undefined
+    let bodyBytes = 0
     let attempts: PutAttempts | undefined
     let stored = false
     const release = (): void => {
-      if (body && body !== bytes) {
-        this.#encodedBytes -= body.buffer.byteLength
-        drop(body)
-      }
+      this.#encodedBytes -= bodyBytes
+      if (body && body !== bytes) drop(body)
       hooks.release(stored)
     }
     await this.#encodings.enter()
     try {
       const encoded = await this.#o.codec.compress(bytes)
       body = encoded
-      if (body !== bytes) this.#encodedBytes += body.buffer.byteLength
+      if (body !== bytes) bodyBytes = body.buffer.byteLength
+      this.#encodedBytes += bodyBytes
       const key = this.key(block)
       attempts = new PutAttempts(() => this.#attempt(key, encoded))
       await this.#putWithRetries(key, encoded.length, hooks, attempts)
