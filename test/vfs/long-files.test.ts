@@ -43,6 +43,20 @@ for (const deferred of [false, true]) {
       assert.equal(decodeRecords(stored).length, 3, 'one zero record for each of the two truncations')
     })
 
+    it('gets another time with each step, so that others who looked in between see that it changed again', async () => {
+      const times: string[] = []
+      const commit = v.engine.commit.bind(v.engine)
+      v.engine.commit = (guards, changes) => {
+        for (const change of changes) if (change.kind === 'putNode') times.push(JSON.stringify(change.attr.mtime))
+        return commit(guards, changes)
+      }
+      const punchKeepingSize = 3
+      await ok(v.vfs.fallocate(ROOT, f.ino, f.fh, punchKeepingSize, 0, CHUNKS * CHUNK))
+      await setSize(10)
+      assert.ok(times.length >= 6, `${times.length} steps`)
+      assert.equal(new Set(times).size, times.length)
+    })
+
     it('loses a whole range by fallocate and keeps what lies around it', async () => {
       const [punchKeepingSize, first] = [3, 1]
       await ok(v.vfs.fallocate(ROOT, f.ino, f.fh, punchKeepingSize, first * CHUNK, (CHUNKS - 2) * CHUNK))

@@ -391,6 +391,24 @@ describe('holes and copies', () => {
     await v.close()
   })
 
+  it('each step of a copy of very many pieces has a time of its own', async () => {
+    const v = await openVolume()
+    const [from, to] = [await create(v, 'from'), await create(v, 'to')]
+    for (let i = 0; i < 1200; i++) {
+      const slice = { id: 1000 + i, size: 10, off: 0, len: 10 }
+      await ok(v.meta.writeSlice(from.ino, 0, i * 10, slice, v.clock.now()))
+    }
+    const times: string[] = []
+    const commit = v.engine.commit.bind(v.engine)
+    v.engine.commit = (guards, changes) => {
+      for (const change of changes) if (change.kind === 'extendNode') times.push(JSON.stringify(change.ctime))
+      return commit(guards, changes)
+    }
+    const copied = await ok(v.vfs.copyFileRange(ROOT, { ...from, offset: 0 }, { ...to, offset: 0 }, 12_000, 0))
+    assert.deepEqual([copied, times.length, new Set(times).size], [{ copied: 12_000 }, 2, 2])
+    await v.close()
+  })
+
   it('a copy beyond the source ends with it, of nothing is 0, over itself EINVAL', async () => {
     const v = await openVolume()
     const a = await create(v, 'a')

@@ -281,7 +281,7 @@ export class Files extends Names {
       const isGranted = viaHandle || zeroedFrom !== undefined
       return this.#dropOnFault(
         ino,
-        this.run('change', () => truncate(this.volume, caller, ino, length, isGranted, zeroedFrom), ino),
+        this.run('change', () => truncate(this.volume, this.#stepOf(caller), ino, length, isGranted, zeroedFrom), ino),
       )
     }
     return this.#stepped(ino, step(), step)
@@ -291,7 +291,11 @@ export class Files extends Names {
     const step = (zeroedFrom?: number) =>
       this.#dropOnFault(
         ino,
-        this.run('change', () => fallocate(this.volume, caller, ino, mode, offset, length, zeroedFrom), ino),
+        this.run(
+          'change',
+          () => fallocate(this.volume, this.#stepOf(caller), ino, mode, offset, length, zeroedFrom),
+          ino,
+        ),
       )
     return this.#stepped(ino, step(), step)
   }
@@ -320,7 +324,7 @@ export class Files extends Names {
     return chain(
       this.#dropOnFault(
         target.ino,
-        this.run('change', () => copyRange(this.volume, caller, source, target, length), target.ino),
+        this.run('change', () => copyRange(this.volume, this.#stepOf(caller), source, target, length), target.ino),
       ),
       result => {
         if (isErrno(result)) return result
@@ -330,6 +334,12 @@ export class Files extends Names {
         return index === undefined ? result : chain(this.#grown(target.ino, index, longest), () => result)
       },
     )
+  }
+
+  /** Each step has a time of its own: others who have seen the file between two of them must see that it has changed again, and it is known
+   *  by that time where its reply is lost. */
+  #stepOf(caller: Caller): Caller {
+    return { ...caller, now: this.clock.now() }
   }
 
   /** A change of a file's data that failed may have been made all the same. */
