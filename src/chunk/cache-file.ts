@@ -214,7 +214,7 @@ export class CacheFile {
   }
 
   async #readData(off: number, len: number): Promise<Buffer> {
-    const data = Buffer.allocUnsafeSlow(len)
+    const data = ownBytes(len)
     const got = await readUpTo(this.#fd, data, off)
     if (got < len) throw new CorruptCacheFile(`the file ends at ${off + got}`)
     return data

@@ -58,6 +58,7 @@ export interface FetcherOptions {
 
 /** up to this part of a block is read alone */
 const SMALL_PART = 1 / 4
+const LONG_PART_BYTES = 64 << 10
 /** Blocks that were read to their end and stay: the kernel's requests come out of order, and readers follow each other closely. */
 const ENDED_BLOCKS = 8
 
@@ -169,17 +170,27 @@ export class Fetcher {
     const cached = disk && (await disk.read(block, off, len))
     if (cached) {
       counters.hit(len)
-      return cached
+      return this.#forOneReader(cached)
     }
     if (!objects.rangeReads || this.#flights.has(key) || (caching && off === 0)) return null
     try {
       const bytes = await objects.getRange(block, off, len)
       counters.miss(len)
       if (caching) this.#offerPrefetch(block, key)
-      return bytes
+      return this.#forOneReader(bytes)
     } catch {
       return null // counted and logged where it failed; the whole block is tried next
     }
+  }
+
+  /** A part that nobody else looks at. Where it is long its memory is worth using again. */
+  #forOneReader(part: Buffer): Buffer {
+    if (part.length < LONG_PART_BYTES) return part
+    this.#o.memory.passes(part)
+    share(part)
+    const view = viewFor(part, 0, part.length)
+    letGo(part)
+    return view
   }
 
   #whole(block: Block, key: BlockKey, purpose: Purpose): Promise<Buffer> {
