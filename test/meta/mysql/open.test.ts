@@ -61,7 +61,7 @@ describe('opening a MySQL database', { skip: mariadbSkip }, () => {
   })
 
   it('refuses servers that are too old, TiDB, and binary logs that our transactions cannot enter', () => {
-    const server = { session: null, flushes: 1, binlog: null, maxPacketBytes: 1 << 24 }
+    const server = { name: 'h:1:1', session: null, flushes: 1, binlog: null, maxPacketBytes: 1 << 24 }
     assert.throws(() => requireServer({ ...server, version: '5.7.44-log' }), /MySQL 5.7.44-log; 8.0.17 or newer/)
     assert.throws(
       () => requireServer({ ...server, version: '10.2.44-MariaDB' }),

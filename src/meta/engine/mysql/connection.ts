@@ -24,6 +24,8 @@ import type { MysqlUrl } from './url.ts'
 export interface Server {
   /** `10.11.6-MariaDB`, `8.0.36` */
   readonly version: string
+  /** which server of all: `host:port:server_id` */
+  readonly name: string
   /** null where the server gave no lock to know it by */
   readonly session: Session | null
   /** innodb_flush_log_at_trx_commit */
@@ -180,6 +182,7 @@ export class MysqlConnection {
     ]
     this.server = {
       version,
+      name: server,
       session: null,
       flushes: Number(flushes),
       binlog,

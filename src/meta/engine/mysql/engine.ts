@@ -103,6 +103,10 @@ export class MysqlEngine implements Engine {
     this.#scanner = new Scanner(tables)
   }
 
+  get generation(): string {
+    return this.#parts.pool.newest.server.name
+  }
+
   /** Each statement stands by itself, and does nothing where somebody else was faster: several clients may do it at once. */
   async prepare(): Promise<void> {
     if (this.#parts.readOnly) return

@@ -16,6 +16,8 @@ export interface Server {
   readonly backend: Backend | null
   readonly isReadOnly: boolean
   readonly synchronousCommit: string
+  /** when it was started: another one where a standby took over */
+  readonly generation: string
 }
 
 const READ_COMMITTED = 'read committed'
@@ -23,7 +25,8 @@ const READ_COMMITTED = 'read committed'
 const ABOUT = `SELECT current_setting('server_version_num'), pg_backend_pid()::text,
   (SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()),
   current_setting('default_transaction_isolation'), current_setting('synchronous_commit'),
-  (pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on')::text`
+  (pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on')::text,
+  pg_postmaster_start_time()::text`
 
 interface Waiting {
   readonly flight: Flight
@@ -141,7 +144,7 @@ export class PgConnection {
 
   async #greet(client: Client): Promise<void> {
     const [answer] = await this.fly([{ name: '', text: ABOUT, values: [] }])
-    const [version, pid, startedAt, isolation, synchronousCommit, isReadOnly] = answer!.rows[0] as string[]
+    const [version, pid, startedAt, isolation, synchronousCommit, isReadOnly, generation] = answer!.rows[0] as string[]
     // A pooler invents a process id of its own.
     this.#isPooled = Number(pid) !== (client as unknown as { processID: number }).processID
     this.server = {
@@ -149,6 +152,7 @@ export class PgConnection {
       backend: this.#isPooled || !startedAt ? null : { pid: Number(pid), startedAt },
       isReadOnly: isReadOnly === 'true',
       synchronousCommit: synchronousCommit!,
+      generation: generation!,
     }
     if (isolation === READ_COMMITTED) return
     // Under any other isolation the check after a lock would look at the time before it.

@@ -103,6 +103,10 @@ export class PostgresEngine implements Engine {
     })
   }
 
+  get generation(): string {
+    return this.#pool.newest.server.generation
+  }
+
   async prepare(): Promise<void> {
     if (this.#readOnly || this.#isComplete) return
     // Two clients that do it at once do it one after the other; a reference client among them does not wait, but is noticed.

@@ -69,6 +69,8 @@ export class Pool<C extends PooledConnection, S, A> {
   readonly tally = new Tally()
   /** for what the server told about itself */
   readonly first: C
+  /** the one that was made last */
+  #newest: C
   readonly #carrier: Carrier<C, S, A>
   readonly #options: PoolOptions
   readonly #all = new Set<C>()
@@ -93,11 +95,17 @@ export class Pool<C extends PooledConnection, S, A> {
     this.#carrier = carrier
     this.#options = options
     this.first = first
+    this.#newest = first
     this.tally.connects++
     this.#all.add(first)
     this.#idle.push(first)
     this.#sweep = setInterval(() => this.#sweepNow(), SWEEP_MS)
     this.#sweep.unref()
+  }
+
+  /** The connection that was made last: who answers now. */
+  get newest(): C {
+    return this.#newest
   }
 
   /** Sends the statements as one flight. Rejects with the server's error, LostReply (only `commit`), or a Fault (EIO) when the
@@ -161,6 +169,7 @@ export class Pool<C extends PooledConnection, S, A> {
       this.tally.connects++
       this.#failures = 0
       this.#outage = undefined
+      this.#newest = connection
       this.#all.add(connection)
       this.#idle.push(connection)
     } catch (error) {
