@@ -151,13 +151,19 @@ export class OpenFiles {
    *  The kernel may not have been told, so the next open must not trust its pages. */
   seen(ino: Ino, attr: Attr): void {
     const file = this.#open.get(ino)
-    if (file === undefined || file.last === null) return
-    if (sameTime(file.last.mtime, attr.mtime) && sameTime(file.last.ctime, attr.ctime)) {
+    const last = (file ?? this.#remembered.get(ino))?.last
+    if (!last) return
+    const isSame = sameTime(last.mtime, attr.mtime) && sameTime(last.ctime, attr.ctime)
+    if (file === undefined) {
+      if (!isSame) this.#remembered.delete(ino)
+      return
+    }
+    if (isSame) {
       file.checkedMs = this.#nowMs()
       return
     }
     this.#dropAll(file)
-    file.noticed = file.foreign ? null : { from: file.last.mtime, to: attr.mtime }
+    file.noticed = file.foreign ? null : { from: last.mtime, to: attr.mtime }
     file.foreign = true
     this.#learn(file, attr)
   }

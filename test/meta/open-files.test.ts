@@ -152,6 +152,17 @@ describe('what a client keeps of open files', () => {
     assert.equal(files.opened(ino, written), false)
   })
 
+  it('a closed file that a look finds changed is not opened by what was known of it', () => {
+    const files = new OpenFiles({ limit: 10, trustMs: 1000, nowMs: () => 0 })
+    files.opened(ino, at(1))
+    files.closed(ino)
+    files.seen(ino, at(1))
+    assert.deepEqual(files.trusted(ino), at(1))
+    files.seen(ino, at(2))
+    assert.equal(files.trusted(ino), null)
+    assert.equal(files.opened(ino, at(2)), false)
+  })
+
   it('attributes are not believed any longer once a look has found another ctime', () => {
     let nowMs = 0
     const files = new OpenFiles({ limit: 10, trustMs: 1000, nowMs: () => nowMs })
