@@ -3,20 +3,21 @@
 import type { Name } from '../../base/bytes.ts'
 import type { Time } from '../../base/clock.ts'
 import { ENOENT, EPERM, type Errno, isErrno } from '../../base/errno.ts'
-import { type Ino, isSpecial, isTrash, NO_INO } from '../../base/ino.ts'
+import { type Ino, isSpecial, isTrash } from '../../base/ino.ts'
 import { chain, isPromise, type Maybe } from '../../base/maybe.ts'
 import { withinTime } from '../../base/within-time.ts'
 import { IdRange } from '../id-range.ts'
 import type { Entry, NewNode, SetAttr } from '../meta.ts'
 import type { AclRule } from '../model/acl.ts'
 import type { Attr } from '../model/attr.ts'
-import { type Caller, systemCaller } from '../model/caller.ts'
+import type { Caller } from '../model/caller.ts'
 import { buildView, type Slice, type SliceRecord } from '../model/slice.ts'
 import type { Volume } from '../model/volume.ts'
 import { getAcl, setAcl } from '../ops/acl.ts'
 import { access, setattr } from '../ops/attributes.ts'
 import { copyRange } from '../ops/copy-range.ts'
 import { fallocate } from '../ops/fallocate.ts'
+import { makeUnnamed } from '../ops/make.ts'
 import { openNode, openToRead } from '../ops/open.ts'
 import { readChunk } from '../ops/read.ts'
 import { truncate } from '../ops/truncate.ts'
@@ -142,12 +143,17 @@ export class Files extends Names {
   }
 
   createUnnamed(caller: Caller, parent: Ino, what: NewNode): Maybe<Entry | Errno> {
-    const name = `tmpfile_${this.#randomHex(32)}`
-    return chain(this.create(caller, parent, name, what, 2, true), made => {
-      if (isErrno(made)) return made
-      return chain(this.removeName(systemCaller(caller.now), parent, name, NO_INO), gone => {
-        if (!isErrno(gone)) return { ino: made.ino, attr: gone.attr }
-        return chain(this.close(made.ino), () => gone)
+    return chain(this.newInode(), ino => {
+      const made = this.#counting(ino, () =>
+        this.run('change', () => makeUnnamed(this.volume, caller, parent, ino, what, this.sid), parent),
+      )
+      return chain(made, result => {
+        if (isErrno(result)) this.openFiles.closed(ino)
+        else {
+          this.openFiles.confirmed(ino, result.attr)
+          this.openFiles.removed(ino)
+        }
+        return result
       })
     })
   }
@@ -357,15 +363,6 @@ export class Files extends Names {
     const stale = attr.atime.sec + (this.config.atimeMode === 'strictatime' ? 1 : 86400) <= now.sec
     const behind = attr.atime.sec <= Math.max(attr.mtime.sec, attr.ctime.sec)
     if (stale || behind) this.touchNow(ino, now)
-  }
-
-  #randomHex(digits: number): string {
-    let text = ''
-    while (text.length < digits)
-      text += Math.floor(this.random() * 0x1000000)
-        .toString(16)
-        .padStart(6, '0')
-    return text.slice(0, digits)
   }
 }
 

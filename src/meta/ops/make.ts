@@ -1,10 +1,10 @@
 /** Makes a node and its name: mknod, mkdir, symlink, create. */
 
 import type { Name } from '../../base/bytes.ts'
-import { EEXIST, EINVAL, ENOENT, EPERM, EROFS, isErrno } from '../../base/errno.ts'
+import { EEXIST, EINVAL, ENOENT, ENOTSUP, EPERM, EROFS, isErrno } from '../../base/errno.ts'
 import { Fault } from '../../base/fault.ts'
 import { type Ino, isTrash, livesInTrash } from '../../base/ino.ts'
-import { type Change, done, gather, type Operation } from '../facts.ts'
+import { type Change, done, gather, node, type Operation } from '../facts.ts'
 import type { Entry, NewNode } from '../meta.ts'
 import { type Attr, FLAG_SKIP_TRASH, TYPE_DIRECTORY, TYPE_FILE, TYPE_SOCKET, TYPE_SYMLINK } from '../model/attr.ts'
 import type { Caller } from '../model/caller.ts'
@@ -52,32 +52,17 @@ export function* make(
   if (volume.readOnly) return EROFS
   const refusal = changeRefusal(entered, caller)
   if (refusal !== undefined) return refusal
-  const gid = (entered.attr.mode & SETGID) !== 0 ? entered.attr.gid : caller.gid
   if (!inTrash) {
     // The trash is how space is freed: a full volume must not keep it from opening an hour.
+    const gid = groupOf(entered.attr, caller)
     const growth = { uid: caller.uid, gid, ancestors: above, space: 4096, inodes: 1 }
     const full = volume.limits.refuses(growth)
     if (full !== undefined) return full
   }
 
-  const permissions = yield* newPermissions(volume, caller, entered.attr, what)
+  const attr = yield* newNode(volume, caller, parent, entered.attr, what)
   const isDirectory = type === TYPE_DIRECTORY
   const { now } = caller
-  const attr: Attr = {
-    type,
-    flags: entered.attr.flags & FLAG_SKIP_TRASH,
-    ...permissions,
-    uid: caller.uid,
-    gid,
-    atime: now,
-    mtime: now,
-    ctime: now,
-    nlink: isDirectory ? 2 : 1,
-    length: isDirectory ? 4096 : type === TYPE_SYMLINK ? what.target.length : 0,
-    rdev: isDirectory || type === TYPE_SYMLINK ? 0 : what.rdev,
-    parent,
-    tier: entered.attr.tier,
-  }
   const changes: Change[] = [
     { kind: 'putNode', ino, attr },
     { kind: 'setDentry', parent, name, ino, type },
@@ -91,6 +76,62 @@ export function* make(
   }
   changes.push(...chargeVolume(volume, attr, 4096, 1))
   return done({ ino, attr, created: true }, changes)
+}
+
+/** A regular file without a name (O_TMPFILE), which session `sid` keeps until the last close, or until it is linked. Nobody ever sees
+ *  it in a directory, and `parent` only says who may, where, and in which group. EPERM (trash), ENOENT, ENOTDIR, EACCES, EROFS, ENOTSUP
+ *  (no session), EPERM (immutable), EDQUOT or ENOSPC. */
+export function* makeUnnamed(
+  volume: Volume,
+  caller: Caller,
+  parent: Ino,
+  ino: Ino,
+  what: NewNode,
+  sid: number,
+): Operation<Entry> {
+  if (isTrash(parent)) return EPERM
+  const [dir] = yield* gather(node(parent))
+  const entered = yield* enter(dir, caller)
+  if (isErrno(entered)) return entered
+  if (livesInTrash(entered.attr.parent)) return ENOENT
+  if (volume.readOnly) return EROFS
+  if (sid === 0) return ENOTSUP
+  const refusal = changeRefusal(entered, caller)
+  if (refusal !== undefined) return refusal
+  const growth = { uid: caller.uid, gid: groupOf(entered.attr, caller), ancestors: [], space: 4096, inodes: 1 }
+  const full = volume.limits.refuses(growth)
+  if (full !== undefined) return full
+  const attr: Attr = { ...(yield* newNode(volume, caller, parent, entered.attr, what)), nlink: 0 }
+  return done({ ino, attr }, [
+    { kind: 'putNode', ino, attr },
+    { kind: 'sustain', sid, ino },
+    ...chargeVolume(volume, attr, 4096, 1),
+  ])
+}
+
+const groupOf = (dir: Attr, caller: Caller): number => ((dir.mode & SETGID) !== 0 ? dir.gid : caller.gid)
+
+/** What it will be, with one name. */
+function* newNode(volume: Volume, caller: Caller, parent: Ino, dir: Attr, what: NewNode): Asking<Attr> {
+  const { type } = what
+  const permissions = yield* newPermissions(volume, caller, dir, what)
+  const isDirectory = type === TYPE_DIRECTORY
+  const { now } = caller
+  return {
+    type,
+    flags: dir.flags & FLAG_SKIP_TRASH,
+    ...permissions,
+    uid: caller.uid,
+    gid: groupOf(dir, caller),
+    atime: now,
+    mtime: now,
+    ctime: now,
+    nlink: isDirectory ? 2 : 1,
+    length: isDirectory ? 4096 : type === TYPE_SYMLINK ? what.target.length : 0,
+    rdev: isDirectory || type === TYPE_SYMLINK ? 0 : what.rdev,
+    parent,
+    tier: dir.tier,
+  }
 }
 
 type Permissions = Pick<Attr, 'mode' | 'accessAcl' | 'defaultAcl'>

@@ -296,6 +296,30 @@ describe('reading and writing at once', () => {
   })
 })
 
+describe('a file that is made without a name', () => {
+  it('has none at any moment, leaves its directory alone, and goes with its session', async () => {
+    const { v, c } = await scene()
+    const before = await ok(c.meta.look(ROOT_INO))
+    const seen = new Set<string>()
+    c.engine.onReply = async () => {
+      const { rows } = await v.inner.scan('entries', { parent: ROOT_INO, attrs: false }, null, 10)
+      for (const { name } of rows) seen.add(name)
+    }
+    v.clock.aheadMs += 5000
+    const { ino } = await ok(c.meta.createUnnamed(v.caller(), ROOT_INO, FILE))
+    assert.deepEqual([...seen], ['f'])
+    assert.deepEqual(await ok(c.meta.look(ROOT_INO)), before)
+    assert.deepEqual(await checkVolume(v.inner), [])
+    await ok(c.meta.link(v.caller(), ino, ROOT_INO, 'named'))
+    await c.meta.close(ino)
+    assert.equal((await ok(c.meta.look(ino))).nlink, 1)
+    const { ino: other } = await ok(c.meta.createUnnamed(v.caller(), ROOT_INO, FILE))
+    await c.meta.close(other)
+    assert.equal(await c.meta.look(other), ENOENT)
+    await end(v, c)
+  })
+})
+
 describe('a list of slices that grows long', () => {
   const grow = (v: SharedVolume, file: Ino, records: number) =>
     v.inner.commit([], [

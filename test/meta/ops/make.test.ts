@@ -9,6 +9,7 @@ import {
   ENOENT,
   ENOSPC,
   ENOTDIR,
+  ENOTSUP,
   EPERM,
   EROFS,
 } from '../../../src/base/errno.ts'
@@ -18,7 +19,7 @@ import type { NewNode } from '../../../src/meta/meta.ts'
 import { FLAG_APPEND, FLAG_IMMUTABLE, FLAG_SKIP_TRASH } from '../../../src/meta/model/attr.ts'
 import type { Caller } from '../../../src/meta/model/caller.ts'
 import type { Growth, Volume } from '../../../src/meta/model/volume.ts'
-import { make } from '../../../src/meta/ops/make.ts'
+import { make, makeUnnamed } from '../../../src/meta/ops/make.ts'
 import { attr, caller, Facts, ino, LONG_AGO, NOW, ROOT_CALLER, run, volume } from './run.ts'
 
 const FILE: NewNode = { type: 1, mode: 0o666, umask: 0o022, rdev: 0, target: '' }
@@ -252,4 +253,32 @@ test('the client opens an hour in the trash even on a full volume, and leaves th
     ['putNode', 'setDentry', 'newDirUsage', 'usage'],
   )
   assert.notDeepEqual(made.value.attr.mtime, LONG_AGO)
+})
+
+test('a file without a name is a node that its session keeps, and one unit of usage; its directory is not touched', () => {
+  const unnamed = (facts: Facts, who: Caller, on = volume({ dirStats: true })) =>
+    run(facts, makeUnnamed(on, who, ino(2), NEW, FILE, 11))
+  const made = unnamed(tree(), caller(7, [70]))
+  const expected = attr({
+    type: 1,
+    mode: 0o644,
+    uid: 7,
+    gid: 70,
+    nlink: 0,
+    parent: ino(2),
+    atime: NOW,
+    mtime: NOW,
+    ctime: NOW,
+  })
+  assert.deepEqual(made.value, { ino: NEW, attr: expected })
+  assert.deepEqual(made.changes, [
+    { kind: 'putNode', ino: NEW, attr: expected },
+    { kind: 'sustain', sid: 11, ino: NEW },
+    { kind: 'usage', space: 4096, inodes: 1 },
+  ])
+  assert.equal(run(tree(), makeUnnamed(volume(), ROOT_CALLER, ino(2), NEW, FILE, 0)).errno, ENOTSUP)
+  assert.equal(unnamed(tree(), caller(8)).errno, EACCES)
+  assert.equal(unnamed(new Facts().directory(1), ROOT_CALLER).errno, ENOENT)
+  assert.equal(unnamed(tree(), ROOT_CALLER, volume({ readOnly: true })).errno, EROFS)
+  assert.equal(unnamed(tree(), ROOT_CALLER, volume({ refuses: () => ENOSPC })).errno, ENOSPC)
 })
