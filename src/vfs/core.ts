@@ -69,10 +69,10 @@ export class Core {
     return chain(this.#fresh(ino), attr => (isErrno(attr) ? attr : this.tell(ino, attr)))
   }
 
-  /** The same for our own use: the kernel does not hear of them. `ask`: nothing is believed without asking, since by the length it is
-   *  decided where appended bytes go. */
-  refresh(file: OpenFile, ask = true): Maybe<Attr | Errno> {
-    return chain(this.#fresh(file.ino, ask), attr => {
+  /** The same for our own use: the kernel does not hear of them. Nothing is believed without asking, since by the length it is decided
+   *  where appended bytes go. */
+  refresh(file: OpenFile): Maybe<Attr | Errno> {
+    return chain(this.#fresh(file.ino, true), attr => {
       if (!isErrno(attr)) file.attr = attr
       return attr
     })

@@ -74,15 +74,16 @@ export class FileIo extends FileChanges {
 
   /** A lock on the file was got: what earlier holders wrote, on whatever client, is seen from now on through handles that are open
    *  already. Asked for after the lock was committed: what was read to get it may be older than the last holder's writes. The kernel
-   *  must drop its pages itself: it may ignore attributes, and with them a new mtime, where two answers cross. */
+   *  must drop its pages itself: it may ignore attributes, and with them new times, where two answers cross. A new ctime tells, since whoever
+   *  writes may set the mtime back. */
   locked(file: OpenFile): Maybe<undefined> {
-    return chain(this.core.refresh(file, true), attr => {
+    return chain(this.core.refresh(file), attr => {
       if (isErrno(attr)) return undefined
-      const { mtime } = attr
-      const known = file.lockedMtime
-      if (known !== null && known.sec === mtime.sec && known.nsec === mtime.nsec) return undefined
+      const { ctime } = attr
+      const known = file.lockedCtime
+      if (known !== null && known.sec === ctime.sec && known.nsec === ctime.nsec) return undefined
       return chain(this.core.invalidator.inode(file.ino, 0, 0), () => {
-        file.lockedMtime = mtime
+        file.lockedCtime = ctime
         return undefined
       })
     })

@@ -14,8 +14,8 @@ export class OpenFile {
   writer: FileWriter | null = null
   /** second in which the access time was last offered to the metadata */
   touchedSec = 0
-  /** mtime when the kernel last dropped its pages for a lock */
-  lockedMtime: Time | null = null
+  /** ctime when the kernel last dropped its pages for a lock */
+  lockedCtime: Time | null = null
   /** The kernel may have got bytes for its pages since it was last told to drop them for a write past them. */
   fillsPages = false
   /** handles, and operations that need the entry for a while */

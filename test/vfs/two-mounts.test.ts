@@ -111,6 +111,26 @@ describe('what another mount wrote', () => {
     })
   }
 
+  it('is read by who gets a lock, though who wrote it has set its mtime back', async () => {
+    const { a, b, f, held } = await scene()
+    const range = { type: 'R', start: 0, end: 9, pid: 1 } as const
+    const lock = async (type: 'R' | 'U'): Promise<void> =>
+      void (await ok(a.vfs.setlk(ROOT, f.ino, held.fh, OWNER, { ...range, type }, false, false)))
+    await lock('R')
+    await lock('U')
+    const { mtime } = await ok(b.vfs.getattr(ROOT, f.ino, null))
+    const g = await open(b, f.ino)
+    await write(b, g, 0, Buffer.from('other'))
+    await close(b, g)
+    await ok(b.vfs.setattr(ROOT, f.ino, { mtime }, null))
+    a.invalidated.length = 0
+    await lock('R')
+    assert.deepEqual(a.invalidated, [`${f.ino} 0+0`])
+    assert.equal((await read(a, held, 0, 5)).toString(), 'other')
+    await close(a, held)
+    await Promise.all([a.close(), b.close()])
+  })
+
   it('leaves the pages of a file that nobody else wrote', async () => {
     const { a, b, f, held } = await scene()
     await close(a, await open(a, f.ino, O_RDONLY))
