@@ -57,7 +57,7 @@ async function juicefs(...args: string[]): Promise<void> {
 
 const manyWrites = (directory: string): Promise<unknown> =>
   fio(directory, '--rw=write', '--bs=1M', `--size=${size / 64}M`, '--numjobs=64', '--fallocate=none')
-const randomReads = (directory: string): Promise<unknown> =>
+const randomReads = (directory: string, threads = 16): Promise<unknown> =>
   fio(
     directory,
     '--filename=big',
@@ -65,9 +65,19 @@ const randomReads = (directory: string): Promise<unknown> =>
     '--bs=4k',
     '--direct=1',
     `--size=${size}M`,
-    '--numjobs=16',
+    `--numjobs=${threads}`,
     '--runtime=5',
     '--time_based',
+  )
+const streams = (directory: string): Promise<unknown> =>
+  fio(
+    directory,
+    '--filename=big',
+    '--rw=read',
+    '--bs=1M',
+    `--size=${size / 16}M`,
+    `--offset_increment=${size / 16}M`,
+    '--numjobs=16',
   )
 /** A program of its own, so that its calls do not hold up the sampling. */
 const inNode = (openFiles: number, script: string, ...args: string[]): Promise<unknown> =>
@@ -100,6 +110,9 @@ const writeText = async (directory: string): Promise<void> => {
 }
 
 function loads(bucket: (() => readonly string[]) | null): Load[] {
+  const encoded = ['--compress', 'lz4', '--encrypt-rsa-key', pem, '--encrypt-algo', 'chacha20-rsa']
+  const noCache = ['--cache-size', '0']
+  const noiseFile = (directory: string): Promise<unknown> => writeOf(noise, directory)
   const rows: (Load | null)[] = [
     { name: 'big file, file', work: writeAndRead },
     { name: 'big file, file, no cache', mount: ['--cache-size', '0'], work: writeAndRead },
@@ -118,6 +131,22 @@ function loads(bucket: (() => readonly string[]) | null): Load[] {
       format: ['--compress', 'zstd', '--encrypt-rsa-key', pem],
       work: writeText,
     },
+    { name: 'big file, lz4, chacha20-rsa', format: encoded, mount: noCache, work: writeText },
+    {
+      name: 'noise, lz4, chacha20-rsa, 16 streams',
+      format: encoded,
+      mount: noCache,
+      prepare: noiseFile,
+      work: streams,
+    },
+    {
+      name: 'noise, lz4, chacha20-rsa, random 4 KiB, 128 threads',
+      format: encoded,
+      mount: noCache,
+      prepare: noiseFile,
+      work: directory => randomReads(directory, 128),
+    },
+    { name: '64 threads writing, lz4, chacha20-rsa', format: encoded, mount: noCache, work: manyWrites },
     {
       name: `big file, write-back, store of ${SLOW_MBPS} Mbit/s`,
       mount: ['--writeback', '--upload-limit', String(SLOW_MBPS)],
@@ -149,13 +178,13 @@ function loads(bucket: (() => readonly string[]) | null): Load[] {
         await write(directory)
         await juicefs('warmup', join(directory, 'big'))
       },
-      work: randomReads,
+      work: directory => randomReads(directory),
     },
     {
       name: 'random 4 KiB from the store, 16 threads',
       mount: ['--cache-size', '0'],
       prepare: write,
-      work: randomReads,
+      work: directory => randomReads(directory),
     },
     {
       name: `${whole(SMALL_FILES)} small files`,
