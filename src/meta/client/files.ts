@@ -31,6 +31,8 @@ const O_ACCMODE = 3
 const O_WRONLY = 1
 /** From here on whoever adds to a list waits until it is shorter: MySQL's column holds 2,730 records, and one copy_file_range adds 1,000. */
 const TOO_MANY_RECORDS = 1500
+/** and from here on each time, however long it took before */
+const FAR_TOO_MANY_RECORDS = 2400
 /** Not for ever: what compacts needs room in memory, which those who wait may have. */
 const SHORTENING_MS = 10_000
 /** one from what is known, one from what was read */
@@ -50,6 +52,9 @@ export class Files extends Names {
     1,
     () => this.engine.generation,
   )
+
+  /** compactions that took longer than anybody waits */
+  readonly #slow = new WeakSet<Promise<void>>()
 
   // ── attributes ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -275,9 +280,10 @@ export class Files extends Names {
     if (records % 100 !== 99 && records <= 350) return undefined
     const shortening = this.hooks.onLongChunk?.(ino, index, records)
     if (shortening === undefined || records < TOO_MANY_RECORDS) return undefined
+    if (this.#slow.has(shortening) && records < FAR_TOO_MANY_RECORDS) return undefined
     return withinTime(shortening, SHORTENING_MS).then(
       () => undefined,
-      () => undefined,
+      () => void this.#slow.add(shortening),
     )
   }
 

@@ -361,13 +361,22 @@ describe('a list of slices that grows long', () => {
     assert.equal(isDone, false)
     shortened.resolve()
     await first
-    c.meta.hooks.onLongChunk = () => new Promise(() => undefined)
+    const never = new Promise<void>(() => undefined)
+    c.meta.hooks.onLongChunk = () => never
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const second = write(3)
     for (let turn = 0; turn < 20; turn++) await new Promise(resolve => setImmediate(resolve))
     assert.equal(isDone, false)
     t.mock.timers.tick(10_000)
     await second
+    // One that takes long is not waited for by each write anew, unless the list cannot hold much more.
+    await write(4)
+    await grow(v, file, 900)
+    const last = write(5)
+    for (let turn = 0; turn < 20; turn++) await new Promise(resolve => setImmediate(resolve))
+    assert.equal(isDone, false)
+    t.mock.timers.tick(10_000)
+    await last
     t.mock.timers.reset()
     await end(v, c)
   })
