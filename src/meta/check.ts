@@ -13,7 +13,7 @@ import { type Ino, inoToString, isTrash, NO_INO, ROOT_INO, TRASH_INO } from '../
 import type { DirEntry, Engine } from './engine.ts'
 import { type CounterName, type DirUsage, QUOTA_DIR, type Quota } from './facts.ts'
 import { type Attr, spaceOf, TYPE_DIRECTORY, TYPE_FILE, TYPE_SYMLINK } from './model/attr.ts'
-import { decodeRecords } from './model/slice.ts'
+import { namedSlices } from './model/slice.ts'
 import { rowsOf } from './scan.ts'
 
 /** What is wrong, one line each; empty for a sound volume. */
@@ -260,7 +260,7 @@ async function* checkChunks(engine: Engine, { nodes, deadFiles, counters }: Volu
   for await (const { ino, index, records } of rowsOf(engine, 'chunks', { ino: null })) {
     const isFile = nodes.get(ino)?.type === TYPE_FILE
     if (!isFile && !deadFiles.has(ino)) yield `chunk ${index} of inode ${text(ino)}, which is no file`
-    for (const { id, size } of decodeRecords(records)) if (id > 0) refer(id, size)
+    for (const { id, size } of namedSlices(records)) if (id > 0) refer(id, size)
   }
   for await (const { items } of rowsOf(engine, 'trashedSlices', { before: Number.MAX_SAFE_INTEGER })) {
     for (let at = 0; at < items.length; at += TRASHED_ITEM_BYTES) refer(readU64(items, at), items.readUInt32BE(at + 8))

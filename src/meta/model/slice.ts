@@ -65,6 +65,24 @@ export function decodeRecords(bytes: Buffer): SliceRecord[] {
   return records
 }
 
+export interface SliceName {
+  readonly id: number
+  readonly size: number
+}
+
+/** The slices that a list names, once a record and in its order: whoever counts references counts records that readers leave out, too,
+ *  and those that they take for damaged. */
+export function namedSlices(bytes: Buffer): (SliceName & { readonly isEmpty: boolean })[] {
+  const names = []
+  for (let at = 0; at + SLICE_RECORD_BYTES <= bytes.length; at += SLICE_RECORD_BYTES)
+    names.push({
+      id: readU64(bytes, at + 4),
+      size: bytes.readUInt32BE(at + 12),
+      isEmpty: bytes.readUInt32BE(at + 20) === 0,
+    })
+  return names
+}
+
 /** What a reader sees of a chunk: the records painted over each other in list order, gaps below the last covered byte as
  *  id 0, neighbours not merged. Sorted by `pos`, no gap, starting at 0; bytes beyond the last segment are zeros.
  *  A record costs a binary search and one splice: 5,000 random 4 KiB records take some 15 ms. */

@@ -9,7 +9,15 @@ import { writeU64 } from '../../base/bytes.ts'
 import { EINVAL, EROFS } from '../../base/errno.ts'
 import type { Ino } from '../../base/ino.ts'
 import { type Change, chunk, done, gather, type Operation } from '../facts.ts'
-import { buildView, decodeRecords, encodeRecords, SLICE_RECORD_BYTES, type SliceRecord } from '../model/slice.ts'
+import {
+  buildView,
+  decodeRecords,
+  encodeRecords,
+  namedSlices,
+  SLICE_RECORD_BYTES,
+  type SliceName,
+  type SliceRecord,
+} from '../model/slice.ts'
 import type { Volume } from '../model/volume.ts'
 import { dropReferences, unusedAfter } from '../rules/slice-refs.ts'
 import type { Unused } from './dead-file.ts'
@@ -91,21 +99,24 @@ export function* commitCompaction(
     merged.pos === expected.pos && merged.len === expected.size && merged.off === 0,
     'the merged slice covers exactly what it replaces',
   )
+  // Records of no length cover nothing, and stay nowhere.
+  let standing = 0
+  const gone = namedSlices(before).filter(({ isEmpty }) => isEmpty || standing++ >= skipped)
   const kept = encodeRecords([...records.slice(0, skipped), merged])
   const changes: Change[] = [
     { kind: 'replaceSlices', ino, index, prefix: before, records: kept },
     { kind: 'newSlice', id: merged.id, size: merged.size, refs: 1 },
   ]
   if (!options.trash) {
-    const drops = dropReferences(replaced)
+    const drops = dropReferences(gone)
     return done(results => ({ unused: unusedAfter(drops, results) }), [...drops, ...changes])
   }
-  const items = encodeTrashed(replaced)
+  const items = encodeTrashed(gone)
   if (items.length > 0) changes.push({ kind: 'trashSlices', id: merged.id, at: options.at, items })
   return done({ unused: [] }, changes)
 }
 
-function encodeTrashed(replaced: readonly SliceRecord[]): Buffer {
+function encodeTrashed(replaced: readonly SliceName[]): Buffer {
   const slices = replaced.filter(({ id }) => id > 0)
   const items = Buffer.allocUnsafe(slices.length * TRASHED_ITEM_BYTES)
   slices.forEach(({ id, size }, i) => {

@@ -9,7 +9,7 @@ import { EBUSY } from '../../base/errno.ts'
 import { Fault } from '../../base/fault.ts'
 import type { Ino } from '../../base/ino.ts'
 import { chunk, done, gather, node, type Operation } from '../facts.ts'
-import { decodeRecords } from '../model/slice.ts'
+import { namedSlices } from '../model/slice.ts'
 import { dropReferences, type SliceName, unusedAfter } from '../rules/slice-refs.ts'
 
 export interface Unused {
@@ -24,7 +24,7 @@ export function* dropChunk(ino: Ino, index: number): Operation<Unused> {
   const [attr, stored] = yield* gather(node(ino), chunk(ino, index))
   if (attr) return EBUSY
   if (stored === null) return done({ unused: [] })
-  const drops = dropReferences(decodeRecords(stored))
+  const drops = dropReferences(namedSlices(stored))
   return done(results => ({ unused: unusedAfter(drops, results) }), [...drops, { kind: 'delChunk', ino, index }])
 }
 

@@ -1,11 +1,9 @@
 /** References of slices, summed: one change a slice however often a list names it. */
 
 import type { Change } from '../facts.ts'
+import type { SliceName } from '../model/slice.ts'
 
-export interface SliceName {
-  readonly id: number
-  readonly size: number
-}
+export type { SliceName }
 
 /** `refSlice` changes that take one reference for every name given; id 0 has no object and no count. */
 export function dropReferences(slices: readonly SliceName[]): (Change & { readonly kind: 'refSlice' })[] {

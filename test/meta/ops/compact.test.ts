@@ -133,3 +133,21 @@ test('an ignored record of length 0 does not shift what is kept', () => {
   const { changes } = decide(operation, [[chunk(FILE, 3), bytes]])
   assert.deepEqual(decodeRecords(ofKind(changes, 'replaceSlices')[0]!.records), [list[0], by])
 })
+
+test('an ignored record gives back its reference when it goes', () => {
+  const list = [record(0, 1, 2 * MiB), record(2 * MiB, 3, 10), record(2 * MiB + 5, 4, 10)]
+  const empty = encodeRecords([record(0, 7, 100)])
+  empty.writeUInt32BE(0, 20)
+  const bytes = Buffer.concat([empty, encodeRecords(list)])
+  const plan = planCompaction(decodeRecords(bytes))!
+  const by = { pos: plan.pos, id: 9, size: plan.size, off: 0, len: plan.size }
+  for (const trash of [false, true]) {
+    const operation = commitCompaction(volume, FILE, 3, bytes, plan.skipped * 24, by, { trash, at: 0 })
+    const { changes } = decide(operation, [[chunk(FILE, 3), bytes]])
+    const [trashed] = ofKind(changes, 'trashSlices')
+    const ids = trash
+      ? [0, 1, 2].map(i => Number(trashed!.items.readBigUInt64BE(i * 12)))
+      : ofKind(changes, 'refSlice').map(({ id }) => id)
+    assert.deepEqual(ids, [7, 3, 4])
+  }
+})

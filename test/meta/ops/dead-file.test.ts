@@ -20,6 +20,17 @@ test('a removed file’s chunk goes with one reference a record, and says which 
   assert.deepEqual(value.unused, [{ id: 7, size: 100 }])
 })
 
+test('records that cover nothing, or what no chunk has, name slices all the same', () => {
+  const strange = encodeRecords([record(7, 100), record(8, 50), record(9, 60)])
+  strange.writeUInt32BE(0, 24 + 20) // 8 has no length
+  strange.writeUInt32BE(0xffffffff, 48 + 20) // 9 ends far behind the chunk
+  const { value } = decide(dropChunk(FILE, 2), [[chunk(FILE, 2), strange]], [0, 0, 0])
+  assert.deepEqual(
+    value.unused.map(({ id }) => id),
+    [7, 8, 9],
+  )
+})
+
 test('a chunk of a node that still exists is not dropped; a chunk that is gone leaves nothing to do', () => {
   assert.equal(decide(dropChunk(FILE, 2), [...stored, [node(FILE), attrOf()]]).errno, EBUSY)
   assert.deepEqual(decide(dropChunk(FILE, 2)).changes, [])
