@@ -253,7 +253,7 @@ export class FileWriter {
     } catch (error) {
       // The commit may have happened all the same: the blocks stay.
       log.error(`commit slice ${id} of inode ${inoToString(ino)}: ${causeText(error)}`)
-      this.#fail(EIO)
+      this.#fail(errnoOfFailure(error))
     }
   }
 
@@ -286,7 +286,7 @@ export class FileWriter {
   }
 }
 
-/** A full disk below the object store is the one failure that the writer should hear by its name. */
+/** A full disk below the object store or the metadata is the one failure that the writer should hear by its name. */
 function errnoOfFailure(error: unknown): Errno {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     if (cause instanceof Fault && (cause.errno === ENOSPC || cause.errno === EDQUOT)) return cause.errno

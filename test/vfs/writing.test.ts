@@ -232,16 +232,21 @@ describe('when the data cannot be stored', () => {
     await v.close()
   })
 
-  it('a fault of the metadata is EIO, and the blocks stay: they may have been named', async () => {
-    const v = await openVolume()
-    const f = await create(v, 'f')
-    v.override.writeSlice = () => Promise.reject(new Fault('connection lost'))
-    await write(v, f, 0, pattern(10))
-    assert.equal(await flush(v, f), EIO)
-    await sleep(5)
-    assert.equal((await v.store.keys()).length, 1)
-    await v.close()
-  })
+  for (const [what, fault, errno] of [
+    ['EIO', new Fault('connection lost'), EIO],
+    ['ENOSPC where its disk or memory is full', new Fault('commit', { errno: ENOSPC }), ENOSPC],
+  ] as const) {
+    it(`a fault of the metadata is ${what}, and the blocks stay: they may have been named`, async () => {
+      const v = await openVolume()
+      const f = await create(v, 'f')
+      v.override.writeSlice = () => Promise.reject(fault)
+      await write(v, f, 0, pattern(10))
+      assert.equal(await flush(v, f), errno)
+      await sleep(5)
+      assert.equal((await v.store.keys()).length, 1)
+      await v.close()
+    })
+  }
 
   it('a file that another client removed is a bad descriptor for the writer', async () => {
     const v = await openVolume()
