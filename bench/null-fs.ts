@@ -60,7 +60,7 @@ class Pieces {
   readonly #pieceBytes: number
   readonly #descriptors: readonly number[]
   /** An answer is sent before the next request is served. */
-  readonly #room = Buffer.alloc(maxWrite)
+  readonly #answer = Buffer.alloc(maxWrite)
 
   constructor(list: string) {
     const lines = fs.readFileSync(list, 'utf8').trimEnd().split('\n')
@@ -77,11 +77,11 @@ class Pieces {
       const index = Math.floor((offset + filled) / this.#pieceBytes)
       const within = offset + filled - index * this.#pieceBytes
       const wanted = Math.min(this.#pieceBytes - within, end - offset - filled)
-      const got = fs.readSync(this.#descriptors[index]!, this.#room, filled, wanted, within)
+      const got = fs.readSync(this.#descriptors[index]!, this.#answer, filled, wanted, within)
       if (got === 0) throw new Error('a listed file has become shorter')
       filled += got
     }
-    return [this.#room.subarray(0, filled)]
+    return [this.#answer.subarray(0, filled)]
   }
 }
 

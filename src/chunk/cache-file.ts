@@ -8,9 +8,9 @@
 import fs from 'node:fs'
 import { setImmediate as turn } from 'node:timers/promises'
 import { crc32c } from '@node-rs/crc32'
+import { takeBuffer } from '../base/buffer-pool.ts'
 import { call, ignore } from '../base/call.ts'
 import { ownBytes } from '../base/own-memory.ts'
-import { takeRoom } from '../base/rooms.ts'
 import {
   canSum,
   loadFile,
@@ -101,9 +101,9 @@ async function loadCached(
     return { bytes: bytes.subarray(0, got), found: null }
   }
   const sumsLength = summed && canSum() ? sumsBytes(blockBytes) : 0
-  const room = ownBytes(most + sumsLength)
-  const got = await loadFile(path, 0, room, sumsLength > 0 ? blockBytes : 0)
-  return { bytes: room.subarray(0, got), found: sumsLength > 0 ? room.subarray(most) : null }
+  const buffer = ownBytes(most + sumsLength)
+  const got = await loadFile(path, 0, buffer, sumsLength > 0 ? blockBytes : 0)
+  return { bytes: buffer.subarray(0, got), found: sumsLength > 0 ? buffer.subarray(most) : null }
 }
 
 /** An open cache file, for reading parts: kept open while it is read often, since opening costs more than reading 4 KiB. */
@@ -132,7 +132,7 @@ export class CacheFile {
     return fd === null ? null : new CacheFile(fd, blockBytes, undefined)
   }
 
-  /** As `read`, on the event loop, into memory that may be given back (rooms.ts); null where it would have to wait, for a disk or
+  /** As `read`, on the event loop, into a pooled buffer (buffer-pool.ts); null where it would have to wait, for a disk or
    *  because it is long. Throws CorruptCacheFile. */
   readNow(off: number, len: number, level: VerifyLevel): Buffer | null {
     if (len > PART_NOW_BYTES - 2 * SUMMED_BYTES) return null
@@ -143,7 +143,7 @@ export class CacheFile {
     if (this.#sums === undefined || !canSum() || (!isWide && off % SUMMED_BYTES !== 0)) return null
     const from = off - (off % SUMMED_BYTES)
     const end = isWide ? Math.min(roundUp(off + len), this.#blockBytes) : off + len
-    const wide = takeRoom(end - from)
+    const wide = takeBuffer(end - from)
     const got = readNow(this.#fd, wide, from, foundSums.subarray(0, sumsBytes(wide.length)))
     if (got === null) return null
     if (got < wide.length) throw new CorruptCacheFile(`the file ends at ${from + got}`)
@@ -163,7 +163,7 @@ export class CacheFile {
   }
 
   #dataNow(off: number, len: number): Buffer | null {
-    const data = takeRoom(len)
+    const data = takeBuffer(len)
     const got = readNow(this.#fd, data, off)
     if (got !== null && got < len) throw new CorruptCacheFile(`the file ends at ${off + got}`)
     return got === null ? null : data

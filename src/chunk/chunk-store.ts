@@ -1,6 +1,6 @@
 /** The face of the chunk room: slices as blocks, blocks as objects (spec data-objects section 1). It knows no files.
  *
- *  Bytes handed out are views of frozen blocks: nobody writes them while somebody holds one. Who tells `giveBack` (base/rooms.ts) of a view
+ *  Bytes handed out are views of frozen blocks: nobody writes them while somebody holds one. Who tells `returnBuffers` (base/buffer-pool.ts) of a view
  *  has looked for the last time; who never does keeps its block alive. */
 
 import type { Maybe } from '../base/maybe.ts'

@@ -33,7 +33,7 @@ export class Lz4Threads {
     return this.#run('compress', () => {
       const { buffer: memory } = Buffer.allocUnsafeSlow(boundOf(block.length))
       new Uint8Array(memory).set(block)
-      return { memory, offset: 0, length: block.length, room: memory }
+      return { memory, offset: 0, length: block.length, target: memory }
     }).then(made => made.subarray(HEAD_BYTES))
   }
 
@@ -44,16 +44,16 @@ export class Lz4Threads {
       const memory = buffer as ArrayBuffer
       const offset = byteOffset - HEAD_BYTES
       Buffer.from(memory).writeUInt32LE(length, offset)
-      return { memory, offset, length: HEAD_BYTES + bodyBytes, room: ownBytes(length).buffer }
+      return { memory, offset, length: HEAD_BYTES + bodyBytes, target: ownBytes(length).buffer }
     })
   }
 
   async #run(kind: Lz4Request['kind'], make: () => Omit<Lz4Request, 'kind'>): Promise<Buffer> {
     const reply = await this.#pool.run(() => {
       const request = { kind, ...make() }
-      return { request, handedOver: [...new Set([request.memory, request.room])] }
+      return { request, handedOver: [...new Set([request.memory, request.target])] }
     })
     if ('failure' in reply) throw new Error(reply.failure)
-    return own(Buffer.from(reply.room, 0, reply.length))
+    return own(Buffer.from(reply.target, 0, reply.length))
   }
 }

@@ -4,6 +4,7 @@
  *  Faults end here: they are logged once, with operation, inode and cause, and answered with their errno. Nothing that a
  *  handler does wrong ends the process. */
 
+import { returnBuffers } from '../base/buffer-pool.ts'
 import {
   EAGAIN,
   EINTR,
@@ -21,7 +22,6 @@ import { causeText, Fault } from '../base/fault.ts'
 import { inoToString } from '../base/ino.ts'
 import type { Log } from '../base/log.ts'
 import { isPromise } from '../base/maybe.ts'
-import { giveBack } from '../base/rooms.ts'
 import type { FileSystem, Invalidator } from '../vfs/file-system.ts'
 import { type AccessLogHook, AccessTrace, describeArguments } from './access-trace.ts'
 import { Call } from './call.ts'
@@ -56,7 +56,7 @@ export interface FuseServerOptions {
   /** take set-user-id bits and capabilities away ourselves (privileges.ts); default true */
   readonly killPrivileges?: boolean
   readonly log: Log
-  /** after every request, in microseconds; errno 0 is success; bytes asked for (read) or given (write), else 0 or a room */
+  /** after every request, in microseconds; errno 0 is success; bytes asked for (read) or given (write), else 0 or what the answer may have */
   readonly onRequest?: (name: string, micros: number, errno: number, bytes: number) => void
   readonly accessLog?: AccessLogHook
 }
@@ -236,7 +236,7 @@ export class FuseServer {
     // One writev takes few hundred pieces.
     const pieces = buffers.length > 256 ? [Buffer.concat(buffers)] : buffers
     const failed = this.#transport.replyData(call, 0, pieces, bytes)
-    giveBack(buffers)
+    returnBuffers(buffers)
     return failed
   }
 

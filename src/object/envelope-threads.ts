@@ -1,7 +1,7 @@
 /** Seals and opens envelopes off the event loop, in a few threads (base/thread-pool.ts).
  *
- *      caller's bytes ─copy─► room ─► thread: seal in place ─► the same room ─► put ─► back to the idle rooms
- *      object's bytes ──────────────► thread: open in place ─► the same memory, the caller's now
+ *      caller's bytes ─copy─► pooled buffer ─► thread: seal in place ─► the same buffer ─► put ─► back to the pool
+ *      object's bytes ───────────────────────► thread: open in place ─► the same memory, the caller's now
  *
  *  Memory has one owner at a time: it is handed to the thread and handed back. An object's bytes that nobody calls his own are copied
  *  first (base/own-memory.ts). A copy into warm memory costs the event loop 0.25 ms of 4 MiB, and is made when a thread takes the
@@ -23,8 +23,8 @@ const SMALL_ENVELOPE_BYTES = 4 << 10
 const FAST_KEY_BYTES = 256
 const MAX_THREADS = 4
 const JOBS_A_THREAD = 2
-/** Rooms are a multiple of this, so that blocks of one size share them whatever they were compressed to. */
-const ROOM_STEP_BYTES = 64 << 10
+/** Pooled buffers are a multiple of this, so that blocks of one size share them whatever they were compressed to. */
+const BUFFER_STEP_BYTES = 64 << 10
 
 export interface Sealed {
   readonly envelope: Buffer
@@ -36,7 +36,7 @@ export class EnvelopeThreads {
   readonly #key: EnvelopeKey
   readonly #maxThreads: number
   readonly #pool: ThreadPool<EnvelopeRequest, EnvelopeReply>
-  readonly #idleRooms: ArrayBuffer[] = []
+  readonly #idleBuffers: ArrayBuffer[] = []
   #isClosed = false
 
   constructor(key: EnvelopeKey, maxThreads: number = Math.min(MAX_THREADS, Math.max(1, availableParallelism() - 1))) {
@@ -49,7 +49,7 @@ export class EnvelopeThreads {
       maxThreads,
       jobsAThread: JOBS_A_THREAD,
       onIdle: () => {
-        for (const room of this.#idleRooms.splice(0)) free(room)
+        for (const buffer of this.#idleBuffers.splice(0)) free(buffer)
       },
     })
   }
@@ -60,7 +60,7 @@ export class EnvelopeThreads {
   }
   /** memory kept for the next jobs */
   get idleBytes(): number {
-    return this.#idleRooms.reduce((sum, room) => sum + room.byteLength, 0)
+    return this.#idleBuffers.reduce((sum, buffer) => sum + buffer.byteLength, 0)
   }
 
   /** `plain` is borrowed until the answer is there. */
@@ -73,7 +73,7 @@ export class EnvelopeThreads {
       return { envelope, release: () => {} }
     }
     const make = (): EnvelopeRequest => {
-      const memory = this.#roomFor(bytes)
+      const memory = this.#bufferFor(bytes)
       new Uint8Array(memory).set(plain, headBytes(this.#key))
       return { kind: 'seal', memory, offset: 0, bytes }
     }
@@ -102,7 +102,7 @@ export class EnvelopeThreads {
   /** Ends the threads; jobs that have not been done are refused. */
   async close(): Promise<void> {
     this.#isClosed = true
-    for (const room of this.#idleRooms.splice(0)) free(room)
+    for (const buffer of this.#idleBuffers.splice(0)) free(buffer)
     await this.#pool.close(new Fault('encryption: the store is closed'))
   }
 
@@ -119,14 +119,14 @@ export class EnvelopeThreads {
     throw new Fault(reply.failure)
   }
 
-  #roomFor(bytes: number): ArrayBuffer {
-    const index = this.#idleRooms.findIndex(room => room.byteLength >= bytes)
-    if (index >= 0) return this.#idleRooms.splice(index, 1)[0]!
-    return Buffer.allocUnsafeSlow(Math.ceil(bytes / ROOM_STEP_BYTES) * ROOM_STEP_BYTES).buffer as ArrayBuffer
+  #bufferFor(bytes: number): ArrayBuffer {
+    const index = this.#idleBuffers.findIndex(buffer => buffer.byteLength >= bytes)
+    if (index >= 0) return this.#idleBuffers.splice(index, 1)[0]!
+    return Buffer.allocUnsafeSlow(Math.ceil(bytes / BUFFER_STEP_BYTES) * BUFFER_STEP_BYTES).buffer as ArrayBuffer
   }
 
-  #keep(room: ArrayBuffer): void {
-    if (!this.#isClosed && this.#idleRooms.length < this.#maxThreads * JOBS_A_THREAD) this.#idleRooms.push(room)
-    else free(room)
+  #keep(buffer: ArrayBuffer): void {
+    if (!this.#isClosed && this.#idleBuffers.length < this.#maxThreads * JOBS_A_THREAD) this.#idleBuffers.push(buffer)
+    else free(buffer)
   }
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { returnBuffers } from '../../src/base/buffer-pool.ts'
 import { drop, ownBytes, toOwn } from '../../src/base/own-memory.ts'
-import { giveBack } from '../../src/base/rooms.ts'
 import { hold, letGo, letGoView, share, viewFor } from '../../src/base/shared-memory.ts'
 
 /** of a size that nobody else here asks for */
@@ -32,12 +32,12 @@ describe('shared memory', () => {
     const block = newBlock().fill('x')
     const [one, two, same] = [viewFor(block, 0, 10), viewFor(block, 5, 20), viewFor(block, 0, 10)]
     letGo(block)
-    giveBack([one, two])
-    giveBack([one])
+    returnBuffers([one, two])
+    returnBuffers([one])
     letGoView(two)
-    giveBack([same.subarray(0)])
+    returnBuffers([same.subarray(0)])
     assert.ok(!isUsedAgain(block), 'one reader has not given back what he got')
-    giveBack([same])
+    returnBuffers([same])
     assert.ok(isUsedAgain(block))
   })
 
@@ -71,7 +71,7 @@ describe('shared memory', () => {
     hold(block)
     const view = viewFor(block, 0, 10)
     for (let i = 0; i < 3; i++) letGo(block)
-    giveBack([view])
+    returnBuffers([view])
     assert.notEqual(ownBytes(200_000).buffer, something.buffer)
   })
 })

@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
+import { returnBuffers } from '../../src/base/buffer-pool.ts'
 import { ownBytes } from '../../src/base/own-memory.ts'
-import { giveBack } from '../../src/base/rooms.ts'
 import type { SliceName } from '../../src/chunk/chunk-store.ts'
 import type { CacheOptions } from '../../src/chunk/store.ts'
 import { FaultyStore, KIB, noCache, openTrial, pattern, writeSlice } from './harness.ts'
@@ -59,7 +59,7 @@ async function readAtRandom(cache: CacheOptions, bufferBytes: number): Promise<O
       const views = await chunks.read(name, off, len)
       for (let turns = below(state, 4); turns > 0; turns--) await (below(state, 9) === 0 ? sleep(2) : turn())
       assert.ok(Buffer.concat(views).equals(bytes.subarray(off, off + len)), `slice ${name.id}, ${off} + ${len}`)
-      if (below(state, 50) > 0) giveBack(views)
+      if (below(state, 50) > 0) returnBuffers(views)
     }
   }
   await Promise.all(Array.from({ length: READERS }, reader))

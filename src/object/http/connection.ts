@@ -61,7 +61,7 @@ export class HttpConnection {
 
   /** For the options of the socket, which asks for memory and tells how much of it was filled. */
   readonly onread = {
-    buffer: (): Uint8Array => this.#room(),
+    buffer: (): Uint8Array => this.#unfilled(),
     callback: (length: number): boolean => {
       this.#take(length)
       return true
@@ -114,11 +114,11 @@ export class HttpConnection {
     this.#fail(new Error(why))
   }
 
-  #room(): Uint8Array {
+  #unfilled(): Uint8Array {
     return this.#phase === 'body' ? this.#body.subarray(this.#bodyUsed) : this.#scratch.subarray(this.#scratchUsed)
   }
 
-  /** So many bytes have come to where `#room` said. */
+  /** So many bytes have come to where `#unfilled` said. */
   #take(length: number): void {
     try {
       switch (this.#phase) {

@@ -1,10 +1,10 @@
-/** Memory for the answers to reads that are given at once, used again for the next ones. Fresh memory costs more than the bytes: page
+/** A pool of buffers for the answers to reads that are given at once: used again for the next ones. Fresh memory costs more than the bytes: page
  *  faults, and a collection of the whole heap for every few dozen MiB (half of all CPU time of reads from the disk cache).
  *
- *      takeRoom ─► filled ─► handed on as a view, to one reader ─► written to the kernel ─► giveBack
- *                                                             └─► lost on the way: the collector's
+ *      takeBuffer ─► filled ─► handed on as a view, to one reader ─► written to the kernel ─► returnBuffers
+ *                                                               └─► lost on the way: the collector's
  *
- *  Nobody has to give back, so nothing leaks; who gives back must be the last to look. Only the writer of answers does. */
+ *  Nobody has to return one, so nothing leaks; who does must be the last to look. Only the writer of answers does. */
 
 import { letGoView } from './shared-memory.ts'
 
@@ -19,17 +19,17 @@ const large: Buffer[] = []
 const taken = new WeakSet<ArrayBufferLike>()
 
 /** A buffer that nobody else has, with whatever bytes were in it before; of its memory only this view is to be used. */
-export function takeRoom(bytes: number): Buffer {
+export function takeBuffer(bytes: number): Buffer {
   if (bytes > LARGE_BYTES) return Buffer.allocUnsafeSlow(bytes)
   const isSmall = bytes <= SMALL_BYTES
-  const room = (isSmall ? small : large).pop() ?? Buffer.allocUnsafeSlow(isSmall ? SMALL_BYTES : LARGE_BYTES)
-  taken.add(room.buffer)
-  return room.length === bytes ? room : room.subarray(0, bytes)
+  const buffer = (isSmall ? small : large).pop() ?? Buffer.allocUnsafeSlow(isSmall ? SMALL_BYTES : LARGE_BYTES)
+  taken.add(buffer.buffer)
+  return buffer.length === bytes ? buffer : buffer.subarray(0, bytes)
 }
 
-/** Nobody looks at these views any more: memory that came from `takeRoom` is used again, that of blocks when all have looked, any other is
+/** Nobody looks at these views any more: memory that came from `takeBuffer` is used again, that of blocks when all have looked, any other is
  *  left alone. */
-export function giveBack(views: readonly Buffer[]): void {
+export function returnBuffers(views: readonly Buffer[]): void {
   for (const view of views) {
     const { buffer } = view
     if (!taken.delete(buffer)) {
