@@ -23,6 +23,7 @@ import { type Block, blockKey, blocksOf, checkSlice } from './keys.ts'
 import { BlockSliceWriter } from './slice-writer.ts'
 import { Slots } from './slots.ts'
 import { WriteBack, type WritebackOptions } from './write-back.ts'
+import { WrittenBlocks } from './written-blocks.ts'
 
 export interface CacheOptions {
   /** one directory or several (`a:b:c`, with wildcards), or `memory` */
@@ -89,6 +90,9 @@ const IDLE_MS = 4000
 const QUEUE_SHARE = 0.2
 /** of `--buffer-size`, for blocks that are warmed up */
 const WARM_SHARE = 0.5
+/** of small blocks that were written just now, and the share of `--buffer-size` that they take at most */
+const MOST_WRITTEN_BYTES = 32 << 20
+const WRITTEN_SHARE = 0.1
 /** of the machine's memory, at most, for `--cache-dir memory` */
 const MEMORY_SHARE = 0.5
 const MEMORY = 'memory'
@@ -136,6 +140,7 @@ class Chunks implements ChunkStore {
   readonly #objects: BlockObjects
   readonly #buffers: WriteBuffers
   readonly #memory: BlockCache
+  readonly #written: WrittenBlocks
   readonly #disk: CacheSet | null
   readonly #writeBack: WriteBack | null
   readonly #fetcher: Fetcher
@@ -155,6 +160,7 @@ class Chunks implements ChunkStore {
         Math.max(2 * blockBytes, Math.min(bufferBytes * READ_SHARE, readBytes()) - this.#fetcher.inFlightBytes),
       idleMs: () => (this.#memoryCacheBytes > 0 ? cache.expireMs || Number.POSITIVE_INFINITY : IDLE_MS),
     })
+    this.#written = new WrittenBlocks(this.#memory, Math.min(MOST_WRITTEN_BYTES, bufferBytes * WRITTEN_SHARE))
     this.#writeBack = disk && this.#openWriteBack(options, disk)
     this.#fetcher = new Fetcher({
       blockBytes,
@@ -273,7 +279,10 @@ class Chunks implements ChunkStore {
   #keepStored(block: Block, bytes: Buffer, release: () => void): void {
     const wanted = this.#cache.sizeBytes > 0 && (block.length < this.blockBytes || this.#cache.largeWrite)
     if (wanted && this.#disk) {
-      this.#disk.lend(block, bytes, release)
+      this.#disk.lend(block, bytes, () => {
+        if (block.length < this.blockBytes) this.#written.keep(blockKey(block.id, block.index), bytes)
+        release()
+      })
       return
     }
     if (wanted) this.#memory.put(blockKey(block.id, block.index), Buffer.from(bytes))

@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import type { SliceName } from '../../src/chunk/chunk-store.ts'
+import { BLOCK, eventually, KIB, noCache, openTrial, pattern, readAll, writeSlice } from './harness.ts'
+
+describe('small blocks that were written just now', () => {
+  it('are in memory once they are in the cache, the last of a tenth of the buffers; whole blocks are not', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'written-blocks-'))
+    try {
+      // a tenth is room for ten
+      const { chunks, store, stat } = await openTrial({
+        cache: { ...noCache, dir, sizeBytes: 1 << 30, freeSpaceRatio: 0 },
+        bufferBytes: 100 * 40 * KIB,
+      })
+      const slices: SliceName[] = []
+      for (let id = 1; id <= 12; id++) slices.push(await writeSlice(chunks, id, pattern(40 * KIB, id)))
+      await writeSlice(chunks, 99, pattern(BLOCK))
+      const inMemory = (): number => stat('used_read_buffer_size_bytes')
+      await eventually(() => inMemory() === 10 * 40 * KIB, 'ten are in memory')
+      for (const [i, slice] of slices.entries())
+        assert.ok((await readAll(chunks, slice)).equals(pattern(40 * KIB, i + 1)), `slice ${slice.id}`)
+      assert.deepEqual(
+        store.requests.filter(request => request.startsWith('get')),
+        [],
+      )
+      await chunks.remove(slices.at(-1)!)
+      assert.ok(inMemory() < 10 * 40 * KIB)
+      await chunks.close()
+    } finally {
+      rmSync(dir, { recursive: true, force: true })
+    }
+  })
+})
