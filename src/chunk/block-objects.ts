@@ -7,6 +7,7 @@
  *  Bandwidth: an upload waits for its encoded length before each attempt, a download for the length asked for before the request,
  *  or, where objects are encoded and nobody knows it, for the received length after it (section 5.2). Time-outs do not count that. */
 
+import { assert } from '../base/assert.ts'
 import { ignore } from '../base/call.ts'
 import type { Clock } from '../base/clock.ts'
 import { EDQUOT, ENOENT, ENOSPC } from '../base/errno.ts'
@@ -166,6 +167,8 @@ export class BlockObjects {
 
   async #attempt(key: string, body: Buffer): Promise<void> {
     const { store } = this.#o
+    // Memory that was freed too early has no length: better no object than an empty one.
+    assert(body.length > 0, `object ${key} has bytes`)
     const copiedBytes = store.limits.copiesBodies ? body.length : 0
     this.#encodedBytes += copiedBytes
     try {
