@@ -28,6 +28,10 @@ const counters = new WeakMap<ArrayBufferLike, DroppedMemory>()
 /** This memory is used again, or free already: it does not wait for the collector any more. */
 export const settled = (memory: ArrayBufferLike): void => counters.get(memory)?.forget(memory)
 
+const kept = new WeakSet<ArrayBufferLike>()
+/** Somebody keeps this memory for as long as he likes: who looks at it leaves no garbage. */
+export const keep = (memory: ArrayBufferLike): void => void kept.add(memory)
+
 export class DroppedMemory {
   readonly #o: Required<DroppedMemoryOptions>
   readonly #freed = new FinalizationRegistry<number>(bytes => {
@@ -52,7 +56,7 @@ export class DroppedMemory {
   made(buffer: Buffer): void {
     const { neededBytes, mostBytes, collect, nowMs } = this.#o
     const memory = buffer.buffer
-    if (counters.has(memory)) return
+    if (counters.has(memory) || kept.has(memory)) return
     counters.set(memory, this)
     this.#freed.register(memory, memory.byteLength, memory)
     this.#bytes += memory.byteLength

@@ -2,6 +2,7 @@
  *  stored are never written again. */
 
 import type { Clock } from '../base/clock.ts'
+import { keep } from '../base/dropped-memory.ts'
 import { type ObjectInfo, ObjectMissing, type ObjectStore } from './store.ts'
 
 export class MemStore implements ObjectStore {
@@ -23,7 +24,9 @@ export class MemStore implements ObjectStore {
   }
 
   async put(key: string, body: Buffer): Promise<void> {
-    this.#objects.set(key, { bytes: Buffer.from(body), mtimeMs: this.#clock.now().sec * 1000 })
+    const bytes = Buffer.from(body)
+    keep(bytes.buffer)
+    this.#objects.set(key, { bytes, mtimeMs: this.#clock.now().sec * 1000 })
   }
 
   async delete(key: string): Promise<void> {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { DroppedMemory, settled } from '../../src/base/dropped-memory.ts'
+import { DroppedMemory, keep, settled } from '../../src/base/dropped-memory.ts'
 import { collectGarbage } from '../../src/base/idle-memory.ts'
 
 const MIB = 1 << 20
@@ -43,6 +43,20 @@ function make({ dropped }: Trial, count: number): void {
 }
 
 describe('memory that nobody needs any more', () => {
+  it('is not what somebody keeps: looking at the objects of a store in memory is no reason to collect', () => {
+    const state = trial(8)
+    for (let i = 0; i < 20; i++) {
+      const object = Buffer.alloc(MIB)
+      keep(object.buffer)
+      state.dropped.made(object.subarray(5))
+    }
+    assert.equal(state.collections, 0)
+    make(state, 8)
+    assert.equal(state.collections, 0)
+    make(state, 1)
+    assert.equal(state.collections, 1)
+  })
+
   it('is collected when it is more than allowed, and again when half as much is new', () => {
     const state = trial(8)
     make(state, 8)
