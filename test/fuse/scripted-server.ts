@@ -60,6 +60,7 @@ export function serving(
   answers: Record<string, unknown>,
   options: Partial<FuseServerOptions> = {},
   timeouts?: { attr: number; entry: number; dirEntry: number; negativeEntry: number },
+  kernel = INIT_ARGS,
 ) {
   const transport = new FakeTransport()
   const { fs, asked } = scripted(answers, timeouts)
@@ -73,7 +74,7 @@ export function serving(
     ...options,
   })
   void server.start()
-  const init = transport.ask(K.INIT, 0n, INIT_ARGS)
+  const init = transport.ask(K.INIT, 0n, kernel)
   return { transport, asked, server, init }
 }
 

@@ -47,16 +47,7 @@ describe('INIT', () => {
     const agreed = ({ dropsOverwrittenPages }: KernelAbilities): void => void drops.push(dropsOverwrittenPages)
     serving({ agreed })
     serving({ agreed }, { writebackCache: true })
-    const transport = new FakeTransport()
-    const server = new FuseServer(transport, scripted({ agreed }).fs, {
-      maxWrite: 131_072,
-      acl: false,
-      writebackCache: false,
-      asyncDio: false,
-      log: silentLog,
-    })
-    void server.start()
-    transport.ask(K.INIT, 0n, args(7, 38, 65_536, 0x7fffffff, 0xf, ...new Array<number>(11).fill(0)))
+    serving({ agreed }, {}, undefined, args(7, 38, 65_536, 0x7fffffff, 0xf, ...new Array<number>(11).fill(0)))
     assert.deepEqual(drops, [true, false, false])
   })
   test('an older kernel gets its own version, no second word of flags and the short SETXATTR', () => {
