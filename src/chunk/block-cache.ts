@@ -5,7 +5,8 @@
  *  is small; the clock for that is a counter of ticks, since reading a real one at each hit would cost more than the hit. */
 
 import { DroppedMemory } from '../base/dropped-memory.ts'
-import { hold, letGo } from '../base/shared-memory.ts'
+import { ownBytes } from '../base/own-memory.ts'
+import { hold, letGo, share } from '../base/shared-memory.ts'
 import type { BlockKey } from './keys.ts'
 
 const TICK_MS = 1000
@@ -83,6 +84,15 @@ export class BlockCache {
     if (this.#idleMs() !== Number.POSITIVE_INFINITY) {
       this.#ticker ??= setInterval(() => this.#dropIdle(), TICK_MS).unref()
     }
+  }
+
+  /** Keeps a copy of borrowed bytes. */
+  putCopy(key: BlockKey, bytes: Buffer): void {
+    const copy = ownBytes(bytes.length)
+    bytes.copy(copy)
+    share(copy)
+    this.put(key, copy)
+    letGo(copy)
   }
 
   delete(key: BlockKey): void {

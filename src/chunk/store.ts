@@ -285,7 +285,7 @@ class Chunks implements ChunkStore {
       })
       return
     }
-    if (wanted) this.#memory.put(blockKey(block.id, block.index), Buffer.from(bytes))
+    if (wanted) this.#memory.putCopy(blockKey(block.id, block.index), bytes)
     release()
   }
 

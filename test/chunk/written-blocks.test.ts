@@ -3,10 +3,21 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { BlockCache } from '../../src/chunk/block-cache.ts'
 import type { SliceName } from '../../src/chunk/chunk-store.ts'
+import { blockKey } from '../../src/chunk/keys.ts'
+import { WrittenBlocks } from '../../src/chunk/written-blocks.ts'
 import { BLOCK, eventually, KIB, noCache, openTrial, pattern, readAll, writeSlice } from './harness.ts'
 
 describe('small blocks that were written just now', () => {
+  it('count as 4 KiB where they are shorter, or the names of millions would be kept', () => {
+    const memory = new BlockCache({ budgetBytes: () => 1 << 30, idleMs: () => Number.POSITIVE_INFINITY })
+    const written = new WrittenBlocks(memory, 40 * KIB)
+    for (let id = 1; id <= 1000; id++) written.keep(blockKey(id, 0), Buffer.from('tiny'))
+    assert.equal(memory.count, 10)
+    assert.equal(memory.get(blockKey(1000, 0), 4)?.toString(), 'tiny')
+  })
+
   it('are in memory once they are in the cache, the last of a tenth of the buffers; whole blocks are not', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'written-blocks-'))
     try {
