@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { missing, program } from '../judges/judges.ts'
 import { newVolume, type TestVolume } from '../mount/harness.ts'
+import { until } from '../mount/many-clients-harness.ts'
 import { bytesOf, sleep } from './harness.ts'
 
 const CALLS = 'pwrite64,write,writev,rename,renameat,renameat2,fsync,fdatasync,unlink,unlinkat'
@@ -81,6 +82,12 @@ describe('what a reply waits for', { skip: missing('strace'), timeout: 60_000 },
   const inOrder = (earlier: SystemCall, later: SystemCall): void =>
     assert.ok(earlier.ended < later.begun, `${earlier.name}(${earlier.text} ends before ${later.name}(${later.text}`)
 
+  const isGone = (dir: string, ending: RegExp): Promise<void> =>
+    until(async () => {
+      const files = await fs.readdir(dir, { recursive: true })
+      return !files.some(path => ending.test(path))
+    }, `no file in ${dir} matches ${ending}`)
+
   it('fsync waits for the block, its name, the commit, and the log', async () => {
     const file = await fs.open(join(volume.mountPoint, 'file'), 'w')
     const calls = await trace(async () => {
@@ -123,7 +130,7 @@ describe('what a reply waits for', { skip: missing('strace'), timeout: 60_000 },
     const calls = await trace(async () => {
       await file.writeFile(bytesOf(2, 50_000))
       await file.sync()
-      await sleep(1200)
+      await isGone(volume.cacheDir, /rawstaging.*_0_50000$/)
     })
     await file.close()
     const staged = one(calls, /^rename/, /rawstaging.*_0_50000"/)
@@ -148,7 +155,7 @@ describe('what a reply waits for', { skip: missing('strace'), timeout: 60_000 },
   it('an object is deleted only when it is durable that nothing names it', async () => {
     const calls = await trace(async () => {
       await fs.unlink(join(volume.mountPoint, 'file'))
-      await sleep(500)
+      await isGone(volume.bucket, /_0_100000$/)
     })
     const gone = one(calls, /^unlink/, /bucket.*_0_100000"/)
     const commits = calls.filter(({ name, text }) => name === 'pwrite64' && /meta\.db-wal>/.test(text))

@@ -178,14 +178,14 @@ for (const withoutScripts of [false, true]) {
       const engine = await start({ patienceMs: 400 })
       proxy.isDown = true
       proxy.cut()
-      for (const request of [read(engine, node(ROOT_INO)), client.create('g', 8)]) {
-        await assert.rejects(request, (error: unknown) => {
+      const refused = (request: Promise<unknown>): Promise<void> =>
+        assert.rejects(request, (error: unknown) => {
           assert.ok(error instanceof Fault)
           assert.equal(error.errno, EIO)
           assert.match(error.message, /Redis at 127.0.0.1:\d+ could not be reached for 0 s/)
           return true
         })
-      }
+      await Promise.all([refused(read(engine, node(ROOT_INO))), refused(client.create('g', 8))])
       proxy.heal()
       assert.equal((await read(engine, node(ROOT_INO)))?.type, 2)
     })
