@@ -1,6 +1,7 @@
 /** The rows of `juicefs-ts bench` on a mount as a share of the same rows on a plain directory of the same disk, and beside them
  *  what the null file system reaches, which stores nothing: no server behind the same transport can be faster. All in one run,
- *  alternating. Run: node bench/rows.ts [--runs 3] [--big 512M] [--files 200] [--warm 2048]. Prints the medians and their ratios.
+ *  alternating. The mount has its defaults, the cache directory among them; `--cache-dir` names another, on the same disk too. Run:
+ *  node bench/rows.ts [--runs 3] [--big 512M] [--files 200] [--warm 2048] [--cache-dir …]. Prints the medians and their ratios.
  *
  *  Before each, `--warm` MiB of memory are used and freed (0: not): a virtual machine gives freed memory back to its host, and who gets it
  *  again pays for that with more time than the rest takes. The mount, which needs three times as much as a directory, would pay for both. */
@@ -12,7 +13,9 @@ import { join } from 'node:path'
 import { cli, mountedVolume } from '../test/mount/harness.ts'
 import { cpuSeconds, median, mountNull, optionsOf, peakMiB, printTable, rssMiB } from './harness.ts'
 
-const { runs, big, files, warm } = optionsOf({ runs: 3, big: '512M', files: 200, warm: 2048 })
+const options = optionsOf({ runs: 3, big: '512M', files: 200, warm: 2048, 'cache-dir': '' })
+const { runs, big, files, warm } = options
+const cacheDir = options['cache-dir']
 const rows = ['Write big file', 'Read big file', 'Write small file', 'Read small file', 'Stat file'] as const
 
 function warmMemory(): void {
@@ -42,7 +45,7 @@ function benchmark(path: string): number[] {
 const plain = mkdtempSync(join(tmpdir(), 'juicefs-ts-plain-'))
 const nullDir = mkdtempSync(join(tmpdir(), 'juicefs-ts-null-'))
 const nothing = await mountNull(nullDir, 1)
-const volume = mountedVolume()
+const volume = mountedVolume({ defaultCache: true, mount: cacheDir === '' ? [] : ['--cache-dir', cacheDir] })
 try {
   mkdirSync(join(volume.mountPoint, 'bench'))
   const [ours, theirs, ceiling]: [number[][], number[][], number[][]] = [[], [], []]

@@ -112,6 +112,7 @@ export class CacheFile {
   readonly #blockBytes: number
   /** undefined = not read yet, null = the file has none */
   #sums: Buffer | null | undefined
+  #isExact = false
   #readers = 0
   #closing = false
 
@@ -151,6 +152,12 @@ export class CacheFile {
       end === this.#blockBytes ? Math.ceil(wide.length / SUMMED_BYTES) : Math.floor(wide.length / SUMMED_BYTES)
     compare(foundSums.subarray(0, 4 * pieces), this.#sums, from / SUMMED_BYTES)
     return wide.subarray(off - from, off - from + len)
+  }
+
+  /** Does the file end where the block does, and does the kernel know without looking? Then there are no checksums either. */
+  get isExact(): boolean {
+    this.#isExact ||= readNow(this.#fd, lastByte, this.#blockBytes) === 0
+    return this.#isExact
   }
 
   /** Does the kernel have the end of the block at hand? Then it likely has all of it. */

@@ -120,6 +120,11 @@ export class CacheSet implements SecondLevel {
     return this.ownerOf(block)?.room()
   }
 
+  /** Is it staged, or may it be for all that is known yet? Then the staged file is the one to be read. */
+  mayBeStaged(block: Block): boolean {
+    return this.#all.some(cache => cache.mayBeStaged(block))
+  }
+
   /** Forgets a cached block wherever it is; one that is staged stays. */
   remove(block: Block): void {
     for (const cache of this.#placesOf(block)) cache.remove(block)

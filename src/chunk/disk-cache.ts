@@ -232,6 +232,11 @@ export class DiskCache {
     return this.#directory.hasLock()
   }
 
+  /** Is it staged, or may it be for all that is known yet? */
+  mayBeStaged(block: Block): boolean {
+    return !this.#stage.isComplete || this.#stage.has(blockKey(block.id, block.index))
+  }
+
   /** Is its staged file there? */
   isStaged(block: Block): Promise<boolean> {
     return this.#stage.hasFile(block)

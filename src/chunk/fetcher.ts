@@ -43,8 +43,8 @@ export interface FetcherOptions {
   readonly objects: BlockObjects
   readonly memory: BlockCache
   readonly disk: SecondLevel | null
-  /** `--cache-size` above 0: worth fetching more than was asked for */
-  readonly caching: boolean
+  /** Blocks are kept in a cache: worth fetching more than was asked for. Asked anew each time. */
+  readonly caching: () => boolean
   /** `--cache-dir memory`, or no directory is left: what is found in memory is a hit of the cache */
   readonly memoryIsCache: () => boolean
   /** keep only blocks shorter than `blockBytes`, and those that small reads ask for */
@@ -172,11 +172,11 @@ export class Fetcher {
       counters.hit(len)
       return this.#forOneReader(cached)
     }
-    if (!objects.rangeReads || this.#flights.has(key) || (caching && off === 0)) return null
+    if (!objects.rangeReads || this.#flights.has(key) || (off === 0 && caching())) return null
     try {
       const bytes = await objects.getRange(block, off, len)
       counters.miss(len)
-      if (caching) this.#offerPrefetch(block, key)
+      if (caching()) this.#offerPrefetch(block, key)
       return this.#forOneReader(bytes)
     } catch {
       return null // counted and logged where it failed; the whole block is tried next

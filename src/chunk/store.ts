@@ -12,6 +12,7 @@ import type { RateLimit } from '../object/rate-limit.ts'
 import type { ObjectStore } from '../object/store.ts'
 import { BlockCache } from './block-cache.ts'
 import { BlockObjects } from './block-objects.ts'
+import { BlocksInPlace } from './blocks-in-place.ts'
 import { WriteBuffers } from './buffers.ts'
 import { CacheCounters } from './cache-counters.ts'
 import { CacheSet } from './cache-set.ts'
@@ -49,6 +50,9 @@ export interface CacheOptions {
   readonly health?: HealthLimits
   /** The kernel shall not keep cached blocks in memory; absent: as it likes. */
   readonly dropPages?: boolean
+  /** Where the store keeps plain blocks as files on the disk of the cache, they are read there and not copied
+   *  (blocks-in-place.ts); absent: always copied. */
+  readonly inPlace?: boolean
 }
 
 export interface ChunkOptions {
@@ -111,8 +115,20 @@ export async function openChunks(options: ChunkOptions): Promise<ChunkStore> {
   const codec = await openCodec(options.compression)
   const counters = new CacheCounters(options.metrics)
   const objects = new BlockObjects({ ...options, codec, pause: options.pause ?? sleep })
-  return new Chunks(options, objects, await openCaches(options, counters), counters)
+  const disk = await openCaches(options, counters)
+  const mayLookInPlace = codec.plain && options.cache.inPlace === true && !options.writeback?.isOn
+  const kept = disk && mayLookInPlace ? await openInPlace(options, disk, counters) : disk
+  return new Chunks(options, objects, disk, kept, counters)
 }
+
+const openInPlace = (options: ChunkOptions, caches: CacheSet, counters: CacheCounters): Promise<BlocksInPlace> =>
+  BlocksInPlace.open({
+    ...options,
+    caches,
+    maxIoMs: (options.cache.health ?? DEFAULT_HEALTH).maxIoMs,
+    isLimited: () => options.downloadLimit?.isUnlimited === false,
+    counters,
+  })
 
 async function openCaches(options: ChunkOptions, counters: CacheCounters): Promise<CacheSet | null> {
   const { cache, writeback, blockBytes, clock, random, log, hashPrefix } = options
@@ -142,16 +158,25 @@ class Chunks implements ChunkStore {
   readonly #memory: BlockCache
   readonly #written: WrittenBlocks
   readonly #disk: CacheSet | null
+  /** where blocks are found beyond memory: the same, or the bucket before it */
+  readonly #kept: BlocksInPlace | CacheSet | null
   readonly #writeBack: WriteBack | null
   readonly #fetcher: Fetcher
   readonly #warming: Slots
 
-  constructor(options: ChunkOptions, objects: BlockObjects, disk: CacheSet | null, counters: CacheCounters) {
+  constructor(
+    options: ChunkOptions,
+    objects: BlockObjects,
+    disk: CacheSet | null,
+    kept: BlocksInPlace | CacheSet | null,
+    counters: CacheCounters,
+  ) {
     const { blockBytes, bufferBytes, cache } = options
     this.blockBytes = blockBytes
     this.#cache = cache
     this.#objects = objects
     this.#disk = disk
+    this.#kept = kept
     this.#buffers = new WriteBuffers({ blockBytes, limitBytes: bufferBytes, encodedBytes: () => objects.encodedBytes })
     const readBytes = (): number => bufferBytes - this.#buffers.usedBytes - objects.encodedBytes
     this.#memory = new BlockCache({
@@ -166,8 +191,8 @@ class Chunks implements ChunkStore {
       blockBytes,
       objects,
       memory: this.#memory,
-      disk,
-      caching: cache.sizeBytes > 0,
+      disk: kept,
+      caching: () => cache.sizeBytes > 0 && !(kept instanceof BlocksInPlace && kept.isOn),
       memoryIsCache: () => this.#memoryCacheBytes > 0,
       partialOnly: cache.partialOnly,
       prefetch: cache.sizeBytes > 0 ? options.prefetch : 0,
@@ -261,7 +286,7 @@ class Chunks implements ChunkStore {
 
   async close(): Promise<void> {
     await this.#writeBack?.close()
-    await this.#disk?.close()
+    await this.#kept?.close()
     this.#buffers.close()
     this.#memory.clear()
   }
@@ -272,14 +297,14 @@ class Chunks implements ChunkStore {
 
   #forgetCached(block: Block): void {
     this.#memory.delete(blockKey(block.id, block.index))
-    this.#disk?.remove(block)
+    this.#kept?.remove(block)
   }
 
   /** After an upload: small blocks are likely read soon, whole ones are many and in the kernel's cache anyway. */
   #keepStored(block: Block, bytes: Buffer, release: () => void): void {
     const wanted = this.#cache.sizeBytes > 0 && (block.length < this.blockBytes || this.#cache.largeWrite)
-    if (wanted && this.#disk) {
-      this.#disk.lend(block, bytes, () => {
+    if (wanted && this.#kept) {
+      this.#kept.lend(block, bytes, () => {
         if (block.length < this.blockBytes) this.#written.keep(blockKey(block.id, block.index), bytes)
         release()
       })

@@ -21,6 +21,7 @@ export function cacheSettings(options: Options, warn: Warn): Omit<CacheOptions, 
   if (!(ratio >= 0 && ratio < 1))
     throw new CommandError(`Invalid value "${ratio}" for "free-space-ratio": must be below 1`)
   const expireMs = options.number('cache-expire')
+  const dropPages = (process.env.JFS_DROP_OSCACHE ?? '') !== ''
   return {
     dir: cacheDirOf(options),
     sizeBytes: options.number('cache-size'),
@@ -34,7 +35,9 @@ export function cacheSettings(options: Options, warn: Warn): Omit<CacheOptions, 
     scanIntervalMs: options.number('cache-scan-interval'),
     expireMs: expireMs > 0 ? Math.max(1000, expireMs) : 0,
     health: healthLimits(),
-    dropPages: (process.env.JFS_DROP_OSCACHE ?? '') !== '',
+    dropPages,
+    // Who names a directory wants his blocks there.
+    inPlace: options.string('cache-dir') === '' && !dropPages,
   }
 }
 

@@ -16,11 +16,12 @@ import { Fault } from '../base/fault.ts'
 import { ownBytes } from '../base/own-memory.ts'
 import { loadFile, saveFile } from '../base/whole-file.ts'
 import { listFiles } from './file-list.ts'
-import { type ByteRange, type ObjectInfo, ObjectMissing, type ObjectStore } from './store.ts'
+import { type ByteRange, type ObjectFiles, type ObjectInfo, ObjectMissing, type ObjectStore } from './store.ts'
 
 export class FileStore implements ObjectStore {
   readonly description: string
   readonly limits = { rangeReads: true, maxListPage: 10_000 }
+  readonly files: ObjectFiles
   /** ends with a slash */
   readonly #root: string
   readonly #siblings: readonly string[]
@@ -31,6 +32,7 @@ export class FileStore implements ObjectStore {
     this.#root = root.endsWith('/') ? root : `${root}/`
     this.#siblings = siblings
     this.#durable = new DurableFiles(this.#root)
+    this.files = { directories: [this.#root], pathOf: key => this.#path(key) }
     this.description = `file://${this.#root}`
   }
 

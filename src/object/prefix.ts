@@ -1,12 +1,13 @@
 /** A store seen through a prefix: everything of a volume lies below `{volume name}/` (spec data-objects section 1.1). */
 
-import type { ObjectInfo, ObjectStore } from './store.ts'
+import type { ObjectFiles, ObjectInfo, ObjectStore } from './store.ts'
 
 export function withPrefix(store: ObjectStore, prefix: string): ObjectStore {
   const strip = (info: ObjectInfo): ObjectInfo => ({ ...info, key: info.key.slice(prefix.length) })
   const wrapped: ObjectStore = {
     description: store.description + prefix,
     limits: store.limits,
+    files: store.files && filesBelow(store.files, prefix),
     get: (key, range, expectedBytes) => store.get(prefix + key, range, expectedBytes),
     put: (key, body) => store.put(prefix + key, body),
     delete: key => store.delete(prefix + key),
@@ -25,3 +26,8 @@ export function withPrefix(store: ObjectStore, prefix: string): ObjectStore {
   if (sync) wrapped.sync = keys => sync(keys.map(key => prefix + key))
   return wrapped
 }
+
+const filesBelow = ({ directories, pathOf }: ObjectFiles, prefix: string): ObjectFiles => ({
+  directories: directories.map(directory => directory + prefix),
+  pathOf: key => pathOf(prefix + key),
+})

@@ -3,7 +3,7 @@
 
 import { EINVAL } from '../base/errno.ts'
 import { Fault } from '../base/fault.ts'
-import type { ObjectInfo, ObjectStore } from './store.ts'
+import type { ObjectFiles, ObjectInfo, ObjectStore } from './store.ts'
 
 /** The place of the number in a bucket's name, as printf writes integers: `%d`, `%02d`, `%x`. */
 const VERB = /%(0?)(\d*)([dx])/g
@@ -38,6 +38,7 @@ export function withShards(stores: readonly ObjectStore[], pattern: string): Obj
   const wrapped: ObjectStore = {
     description: `shard${count}://${pattern}/`,
     limits: { rangeReads: stores.every(({ limits }) => limits.rangeReads), maxListPage },
+    files: filesOf(stores),
     get: (key, range, expectedBytes) => storeOf(key).get(key, range, expectedBytes),
     put: (key, body) => storeOf(key).put(key, body),
     delete: key => storeOf(key).delete(key),
@@ -58,6 +59,16 @@ export function withShards(stores: readonly ObjectStore[], pattern: string): Obj
     }
   }
   return wrapped
+}
+
+/** Where each bucket keeps its objects as files. */
+function filesOf(stores: readonly ObjectStore[]): ObjectFiles | undefined {
+  const all = stores.flatMap(({ files }) => files ?? [])
+  if (all.length < stores.length) return undefined
+  return {
+    directories: all.flatMap(({ directories }) => directories),
+    pathOf: key => all[shardOf(key, all.length)]!.pathOf(key),
+  }
 }
 
 /** One bucket's listing, read page by page as the merge needs it. */

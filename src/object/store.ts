@@ -45,6 +45,15 @@ export interface ByteRange {
   readonly length: number
 }
 
+/** Objects that are files, each holding exactly the bytes of its object: for who wants to look at them where they lie. Nobody but the
+ *  store ever writes or removes one. */
+export interface ObjectFiles {
+  /** that hold all of them, each with a slash at its end: one, or one a shard */
+  readonly directories: readonly string[]
+  /** Where the object lies if there is one. Throws a Fault for a key that no object can have. */
+  pathOf(key: string): string
+}
+
 export interface ObjectStore {
   /** `file:///var/jfs/myvol/`, for messages; no secret in it */
   readonly description: string
@@ -55,6 +64,8 @@ export interface ObjectStore {
     /** A put has a copy of its body as long as it lasts. */
     readonly copiesBodies?: boolean
   }
+  /** Absent: objects are no files, or hold something else than what `get` gives. The same ones until the store is exchanged. */
+  readonly files?: ObjectFiles | undefined
   /** The whole object, or `length` bytes from `offset` (fewer where it ends). Throws ObjectMissing. The bytes are frozen: they may
    *  be the store's own, and stay as they are for as long as anybody looks at them. `expectedBytes`: a guess at the length of the
    *  whole object, for stores that must find memory before they know it. */

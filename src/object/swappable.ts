@@ -2,7 +2,7 @@
  *  takes the change up without being told. Requests that are under way end on the store on which they began. */
 
 import { assert } from '../base/assert.ts'
-import type { ByteRange, ObjectInfo, ObjectStore } from './store.ts'
+import type { ByteRange, ObjectFiles, ObjectInfo, ObjectStore } from './store.ts'
 
 interface Used {
   readonly store: ObjectStore
@@ -33,6 +33,10 @@ export class SwappableStore implements ObjectStore {
   }
   get limits(): ObjectStore['limits'] {
     return this.#used.store.limits
+  }
+  /** Others after the store was exchanged. */
+  get files(): ObjectFiles | undefined {
+    return this.#used.store.files
   }
   get(key: string, range?: ByteRange, expectedBytes?: number): Promise<Buffer> {
     return this.#with(store => store.get(key, range, expectedBytes))

@@ -34,6 +34,15 @@ describe('settings of the cache', () => {
     assert.throws(() => settings({ 'cache-dir': ':' }), /Invalid value ":" for "cache-dir": no directory/)
   })
 
+  it('let blocks be read in the bucket, unless a directory was named or the kernel shall keep nothing', t => {
+    t.after(() => delete process.env.JFS_DROP_OSCACHE)
+    assert.equal(settings().cache.inPlace, true)
+    assert.equal(settings({ 'cache-dir': '' }).cache.inPlace, true)
+    assert.equal(settings({ 'cache-dir': '/var/jfsCache' }).cache.inPlace, false)
+    process.env.JFS_DROP_OSCACHE = '1'
+    assert.equal(settings().cache.inPlace, false)
+  })
+
   it('are corrected as the reference corrects them', () => {
     const { cache, warnings } = settings({
       'free-space-ratio': '0',

@@ -105,15 +105,25 @@ export interface TestVolume {
   remove(): void
 }
 
+export interface VolumeOptions {
+  readonly name?: string
+  readonly metaUrl?: string
+  readonly format?: readonly string[]
+  readonly env?: Record<string, string>
+  /** No `--cache-dir`: as users mount. */
+  readonly defaultCache?: boolean
+}
+
+/** of root */
+const DEFAULT_CACHE = '/var/jfsCache'
+
 /** A new volume: SQLite (or the database at `metaUrl`) + local directory, in a temporary directory of its own, not yet mounted. */
-export function newVolume(
-  options: { name?: string; metaUrl?: string; format?: readonly string[]; env?: Record<string, string> } = {},
-): TestVolume {
+export function newVolume(options: VolumeOptions = {}): TestVolume {
   const dir = mkdtempSync(join(process.env.JUICEFS_TS_TEST_DIR ?? tmpdir(), 'juicefs-ts-'))
   chmodSync(dir, 0o755) // other users work in the mount too
   const mountPoint = join(dir, 'mnt')
   const bucket = join(dir, 'bucket')
-  const cacheDir = join(dir, 'cache')
+  const cacheDir = options.defaultCache ? DEFAULT_CACHE : join(dir, 'cache')
   const logFile = join(dir, 'mount.log')
   const metaUrl = options.metaUrl ?? `sqlite3://${join(dir, 'meta.db')}`
   mkdirSync(mountPoint)
@@ -134,6 +144,7 @@ export function newVolume(
     rmSync(dir, { recursive: true, force: true })
     throw new Error(`format failed: ${formatted.stderr}`)
   }
+  const ownCache = options.defaultCache ? join(DEFAULT_CACHE, uuidOf(metaUrl)) : null
   let servedBy: number | null = null
   const volume: TestVolume = {
     dir,
@@ -149,8 +160,7 @@ export function newVolume(
         '--no-syslog',
         '--log',
         logFile,
-        '--cache-dir',
-        cacheDir,
+        ...(options.defaultCache ? [] : ['--cache-dir', cacheDir]),
         '--metrics',
         '127.0.0.1:0',
         ...extra,
@@ -174,9 +184,17 @@ export function newVolume(
       // It may still be writing into the directory.
       if (servedBy !== null) endProcess(servedBy)
       rmSync(dir, { recursive: true, force: true })
+      if (ownCache !== null) rmSync(ownCache, { recursive: true, force: true })
     },
   }
   return volume
+}
+
+function uuidOf(metaUrl: string): string {
+  const { stdout, stderr } = cli(['config', metaUrl])
+  const uuid = /"UUID": "([0-9a-f-]{36})"/.exec(stdout)?.[1]
+  if (uuid === undefined) throw new Error(`config tells no UUID: ${stdout}${stderr}`)
+  return uuid
 }
 
 /** pid of whoever serves the mount; null where its `.config` cannot be read. */
@@ -208,9 +226,7 @@ function endProcess(pid: number): void {
 }
 
 /** A new volume, mounted. */
-export function mountedVolume(
-  options: { metaUrl?: string; format?: readonly string[]; mount?: readonly string[] } = {},
-): TestVolume {
+export function mountedVolume(options: VolumeOptions & { readonly mount?: readonly string[] } = {}): TestVolume {
   const volume = newVolume(options)
   try {
     volume.mount(options.mount)
