@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readlinkSync } from 'node:fs'
 import fs from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, beforeEach, describe, it } from 'node:test'
+import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
 import { addon } from '../../src/base/addon.ts'
 import { SystemClock } from '../../src/base/clock.ts'
 import type { SliceName } from '../../src/chunk/chunk-store.ts'
@@ -68,20 +68,24 @@ async function newBucket(name: string): Promise<Bucket> {
   return store
 }
 
-const open = (options: Partial<ChunkOptions> = {}, cache: Partial<ChunkOptions['cache']> = {}, store?: ObjectStore) =>
-  openTrial({
-    ...options,
-    store: store ?? withPrefix(bucket, 'vol/'),
-    cache: {
-      ...noCache,
-      dir: join(dir, 'cache'),
-      uuid: UUID,
-      sizeBytes: 1 << 30,
-      freeSpaceRatio: 0.0001,
-      inPlace: true,
-      ...cache,
-    },
-  })
+/** Those that a test that failed has left open would keep the process alive. */
+const opened = new Set<Trial>()
+afterEach(() => Promise.all([...opened].map(close)))
+async function close(trial: Trial): Promise<void> {
+  opened.delete(trial)
+  await trial.chunks.close()
+}
+
+async function open(
+  options: Partial<ChunkOptions> = {},
+  cache: Partial<ChunkOptions['cache']> = {},
+  store: ObjectStore = withPrefix(bucket, 'vol/'),
+): Promise<Trial> {
+  const where = { dir: join(dir, 'cache'), uuid: UUID, sizeBytes: 1 << 30, freeSpaceRatio: 0.0001, inPlace: true }
+  const trial = await openTrial({ ...options, store, cache: { ...noCache, ...where, ...cache } })
+  opened.add(trial)
+  return trial
+}
 
 const raw = (): string => join(dir, 'cache', UUID, 'raw')
 const cachedFiles = (): string[] =>
@@ -95,6 +99,8 @@ const openHere = (path: string): number =>
       return false
     }
   }).length
+/** Of as many bytes `deepEqual` would make a comparison that takes minutes and all memory, where they differ. */
+const same = (actual: Buffer, expected: Buffer): void => assert.ok(actual.equals(expected), 'the bytes are right')
 const hits = (trial: { stat(name: string): number }): number => trial.stat('blockcache_hits')
 /** What earlier mounts have staged is known: until then each block may be. */
 async function settled(trial: Trial, name: SliceName): Promise<void> {
@@ -113,20 +119,20 @@ describe('a bucket on the disk of the cache', () => {
     const bytes = pattern(BLOCK + 5000)
     const writer = await open({ log })
     await writeSlice(writer.chunks, slice, bytes)
-    await writer.chunks.close()
+    await close(writer)
     const trial = await open({ log })
     const name = { id: slice, size: bytes.length }
     await settled(trial, name)
     const [hitsBefore, missesBefore] = [hits(trial), trial.stat('blockcache_miss')]
     const now = trial.chunks.read(name, BLOCK - 1000, 6000)
     assert.ok(Array.isArray(now), 'what the kernel has is answered at once')
-    assert.deepEqual(Buffer.concat(now), bytes.subarray(BLOCK - 1000, BLOCK + 5000))
-    assert.deepEqual(await readAll(trial.chunks, name), bytes)
+    same(Buffer.concat(now), bytes.subarray(BLOCK - 1000, BLOCK + 5000))
+    same(await readAll(trial.chunks, name), bytes)
     assert.equal(hits(trial), hitsBefore + 4)
     assert.equal(trial.stat('blockcache_miss'), missesBefore)
     assert.deepEqual(bucket.gets, [])
     assert.deepEqual(cachedFiles(), [])
-    await trial.chunks.close()
+    await close(trial)
     const place = `${join(dir, 'bucket', 'vol')}/`
     const line = `Disk cache: blocks are read in the bucket ${place}, which lies on the disk of ${join(dir, 'cache', UUID)}/`
     assert.equal(lines.filter(text => text.includes(line)).length, 2, lines.join('\n'))
@@ -148,9 +154,9 @@ describe('a bucket on the disk of the cache', () => {
       await writeSlice(trial.chunks, id, pattern(4000))
       await eventually(() => cachedFiles().some(path => path.endsWith(`/${id}_0_4000`)), `case ${at} is cached`)
       const key = { id, size: 4000 }
-      assert.deepEqual(await readAll(trial.chunks, key), pattern(4000))
+      same(await readAll(trial.chunks, key), pattern(4000))
       assert.deepEqual((await trial.chunks.places(key))[0]!.place, `${join(dir, 'cache', UUID)}/`)
-      await trial.chunks.close()
+      await close(trial)
     }
   })
 
@@ -165,9 +171,9 @@ describe('a bucket on the disk of the cache', () => {
       await settled(trial, name)
       const hitsBefore = hits(trial)
       const part = Buffer.concat(await trial.chunks.read(name, 20_000, 4096))
-      assert.deepEqual(part, bytes.subarray(20_000, 24_096))
+      same(part, bytes.subarray(20_000, 24_096))
       const first = Buffer.concat(await trial.chunks.read(name, 0, 512))
-      assert.deepEqual(first, bytes.subarray(0, 512))
+      same(first, bytes.subarray(0, 512))
       assert.deepEqual(bucket.gets, [])
       assert.equal(hits(trial), hitsBefore + 2)
       assert.equal(openHere(pathOf(`${slice}_0_${BLOCK}`)), 1)
@@ -175,10 +181,10 @@ describe('a bucket on the disk of the cache', () => {
       await new Promise(resolve => setTimeout(resolve, 50))
       assert.deepEqual(bucket.gets, [])
       // A whole block goes the ordinary way.
-      assert.deepEqual(await readAll(trial.chunks, name), bytes)
+      same(await readAll(trial.chunks, name), bytes)
       assert.deepEqual(bucket.gets, [`vol/chunks/0/0/${slice}_0_${BLOCK}`])
       assert.deepEqual(cachedFiles(), [])
-      await trial.chunks.close()
+      await close(trial)
     } finally {
       if (native) Object.assign(native, before)
     }
@@ -201,9 +207,9 @@ describe('a bucket on the disk of the cache', () => {
     assert.deepEqual(await trial.chunks.places(name), [{ place: null, bytes: BLOCK }])
     // Nothing of this was held against it: as soon as it is right it is read.
     await fs.writeFile(path, pattern(BLOCK))
-    assert.deepEqual(await readAll(trial.chunks, name), pattern(BLOCK))
+    same(await readAll(trial.chunks, name), pattern(BLOCK))
     assert.deepEqual((await fs.stat(path)).size, BLOCK)
-    await trial.chunks.close()
+    await close(trial)
   })
 
   it('gives back the space of a removed block at once, though it was just read', async () => {
@@ -216,7 +222,7 @@ describe('a bucket on the disk of the cache', () => {
     await eventually(() => openHere(path) === 0, 'the file is closed')
     assert.equal(existsSync(path), false)
     await assert.rejects(async () => trial.chunks.read(name, 4096, 4096), /does not exist/)
-    await trial.chunks.close()
+    await close(trial)
   })
 
   it('counts as cached, needs no warming up, and loses nothing when the cache is emptied', async () => {
@@ -235,10 +241,10 @@ describe('a bucket on the disk of the cache', () => {
     await eventually(() => openHere(place) === 0, 'the file is closed')
     await new Promise(resolve => setTimeout(resolve, 50))
     for (const index of [0, 1]) assert.ok(existsSync(pathOf(`${slice}_${index}_${BLOCK}`)))
-    assert.deepEqual(await readAll(trial.chunks, name), pattern(2 * BLOCK))
+    same(await readAll(trial.chunks, name), pattern(2 * BLOCK))
     assert.deepEqual(cachedFiles(), [])
     await assert.rejects(() => trial.chunks.warm({ id: 10_000 + slice, size: 10 }), /does not exist/)
-    await trial.chunks.close()
+    await close(trial)
   })
 
   it('pays for bandwidth, and is cached, for as long as there is a limit', async () => {
@@ -256,19 +262,16 @@ describe('a bucket on the disk of the cache', () => {
     }
     await settled(trial, first!)
     paid.length = 0
-    assert.deepEqual(
-      Buffer.concat(await trial.chunks.read(first!, 4096, 4096)),
-      pattern(BLOCK, first!.id).subarray(4096, 8192),
-    )
+    same(Buffer.concat(await trial.chunks.read(first!, 4096, 4096)), pattern(BLOCK, first!.id).subarray(4096, 8192))
     assert.deepEqual(paid, [])
     limit.set(10_000)
-    assert.deepEqual(await readAll(trial.chunks, second!), pattern(BLOCK, second!.id))
+    same(await readAll(trial.chunks, second!), pattern(BLOCK, second!.id))
     assert.deepEqual(paid, [BLOCK])
     await eventually(() => cachedFiles().length === 1, 'it is cached')
     limit.set(0)
     await trial.chunks.read(first!, 8192, 4096)
     assert.deepEqual(paid, [BLOCK])
-    await trial.chunks.close()
+    await close(trial)
   })
 
   it('ends when the store is exchanged for one elsewhere, and begins anew for one on this disk', async () => {
@@ -278,13 +281,13 @@ describe('a bucket on the disk of the cache', () => {
     const trial = await open({}, {}, store)
     const name = await writeSlice(trial.chunks, slice, pattern(4000, 1))
     trial.chunks.evict(name)
-    assert.deepEqual(await readAll(trial.chunks, name), pattern(4000, 1))
+    same(await readAll(trial.chunks, name), pattern(4000, 1))
 
     // Of no volume there is, but it tells the places apart.
     await far.put(lie(slice), pattern(4000, 2))
     store.replace(far)
     trial.chunks.evict(name)
-    assert.deepEqual(await readAll(trial.chunks, name), pattern(4000, 2))
+    same(await readAll(trial.chunks, name), pattern(4000, 2))
     await eventually(() => cachedFiles().length === 1, 'it is cached')
     assert.deepEqual((await trial.chunks.places(name))[0]!.place, `${join(dir, 'cache', UUID)}/`)
     assert.equal(openHere(join(dir, 'bucket')), 0)
@@ -299,34 +302,34 @@ describe('a bucket on the disk of the cache', () => {
       return found!.place === `${join(dir, 'other', 'vol')}/`
     }, 'the new bucket is near')
     trial.chunks.evict(name)
-    assert.deepEqual(await readAll(trial.chunks, name), pattern(4000, 3))
-    await trial.chunks.close()
+    same(await readAll(trial.chunks, name), pattern(4000, 3))
+    await close(trial)
   })
 
   it('comes after what an earlier mount has staged, which is uploaded, and before what one has cached', async () => {
     const away = new MemStore('away', new SystemClock())
     const staging = await open({ writeback: STAGING }, {}, away)
     const staged = await writeSlice(staging.chunks, slice, pattern(BLOCK, 5))
-    await staging.chunks.close()
+    await close(staging)
     const caching = await open({ writeback: { ...STAGING, isOn: false, readOnly: true } }, { inPlace: false }, away)
     const cached = await writeSlice(caching.chunks, 5000 + slice, pattern(3000, 6))
     await eventually(() => cachedFiles().length === 2, 'it is cached')
-    await caching.chunks.close()
+    await close(caching)
     assert.ok(existsSync(join(dir, 'cache', UUID, 'rawstaging', 'chunks', '0', '0', `${slice}_0_${BLOCK}`)))
 
     // What lies in the bucket under its name is not it: a power cut may have left that.
     const wrong = `vol/chunks/0/0/${slice}_0_${BLOCK}`
     await bucket.put(wrong, Buffer.alloc(BLOCK))
     const trial = await open({ writeback: { ...STAGING, isOn: false, readOnly: true } })
-    assert.deepEqual(await readAll(trial.chunks, staged), pattern(BLOCK, 5))
-    assert.deepEqual(Buffer.concat(await trial.chunks.read(staged, 4096, 100)), pattern(BLOCK, 5).subarray(4096, 4196))
-    assert.deepEqual(await readAll(trial.chunks, cached), pattern(3000, 6))
-    await trial.chunks.close()
+    same(await readAll(trial.chunks, staged), pattern(BLOCK, 5))
+    same(Buffer.concat(await trial.chunks.read(staged, 4096, 100)), pattern(BLOCK, 5).subarray(4096, 4196))
+    same(await readAll(trial.chunks, cached), pattern(3000, 6))
+    await close(trial)
 
     const writing = await open({ writeback: { ...STAGING, isOn: false, uploadDelayMs: 0 } })
-    assert.deepEqual(await readAll(writing.chunks, staged), pattern(BLOCK, 5))
+    same(await readAll(writing.chunks, staged), pattern(BLOCK, 5))
     await eventually(async () => (await bucket.get(wrong)).equals(pattern(BLOCK, 5)), 'it is uploaded')
-    await writing.chunks.close()
+    await close(writing)
   })
 
   it('of several shards is read where each lies', async () => {
@@ -341,9 +344,9 @@ describe('a bucket on the disk of the cache', () => {
       expected.map(shard => `${join(dir, String(shard), 'vol')}/`),
     )
     assert.ok(new Set(places).size > 1)
-    assert.deepEqual(await readAll(trial.chunks, name), pattern(8 * BLOCK))
+    same(await readAll(trial.chunks, name), pattern(8 * BLOCK))
     assert.deepEqual(cachedFiles(), [])
-    await trial.chunks.close()
+    await close(trial)
   })
 })
 
