@@ -90,7 +90,8 @@ async function open(
 const raw = (): string => join(dir, 'cache', UUID, 'raw')
 const cachedFiles = (): string[] =>
   existsSync(raw()) ? readdirSync(raw(), { recursive: true, encoding: 'utf8' }).filter(path => /_\d+$/.test(path)) : []
-const pathOf = (name: string, below = 'bucket'): string => join(dir, below, 'vol', 'chunks', '0', '0', name)
+const pathOf = (name: string, below = 'bucket', id = 0): string =>
+  join(dir, below, 'vol', 'chunks', '0', String(Math.floor(id / 1000)), name)
 const openHere = (path: string): number =>
   readdirSync('/proc/self/fd').filter(fd => {
     try {
@@ -143,7 +144,7 @@ describe('a bucket on the disk of the cache', () => {
     const elsewhere = new MemStore('elsewhere', new SystemClock())
     const cases: [Partial<ChunkOptions>, Partial<ChunkOptions['cache']>, ObjectStore?][] = [
       [{}, { inPlace: false }],
-      [{ writeback: STAGING }, {}],
+      [{ writeback: { ...STAGING, uploadDelayMs: 0 } }, {}],
       [{ compression: 'lz4' }, {}],
       [{}, {}, elsewhere],
       [{}, {}, { ...withPrefix(bucket, 'vol/'), files: { directories: ['/proc/'], pathOf: key => `/proc/${key}` } }],
@@ -153,6 +154,9 @@ describe('a bucket on the disk of the cache', () => {
       const trial = await open(options, cache, store)
       await writeSlice(trial.chunks, id, pattern(4000))
       await eventually(() => cachedFiles().some(path => path.endsWith(`/${id}_0_4000`)), `case ${at} is cached`)
+      if (store === undefined || store.files) {
+        await eventually(() => existsSync(pathOf(`${id}_0_4000`, 'bucket', id)), `case ${at} is stored`)
+      }
       const key = { id, size: 4000 }
       same(await readAll(trial.chunks, key), pattern(4000))
       assert.deepEqual((await trial.chunks.places(key))[0]!.place, `${join(dir, 'cache', UUID)}/`)
@@ -183,8 +187,8 @@ describe('a bucket on the disk of the cache', () => {
       // A whole block goes the ordinary way.
       same(await readAll(trial.chunks, name), bytes)
       assert.deepEqual(bucket.gets, [`vol/chunks/0/0/${slice}_0_${BLOCK}`])
-      assert.deepEqual(cachedFiles(), [])
       await close(trial)
+      assert.deepEqual(cachedFiles(), [])
     } finally {
       if (native) Object.assign(native, before)
     }
@@ -292,7 +296,8 @@ describe('a bucket on the disk of the cache', () => {
     assert.deepEqual((await trial.chunks.places(name))[0]!.place, `${join(dir, 'cache', UUID)}/`)
     assert.equal(openHere(join(dir, 'bucket')), 0)
 
-    const other = await newBucket('other')
+    const [other, more] = [await newBucket('other'), await newBucket('more')]
+    await withPrefix(more, 'vol/').put(lie(slice), pattern(4000, 4))
     await withPrefix(other, 'vol/').put(lie(slice), pattern(4000, 3))
     store.replace(withPrefix(other, 'vol/'))
     trial.chunks.evict(name)
@@ -303,6 +308,19 @@ describe('a bucket on the disk of the cache', () => {
     }, 'the new bucket is near')
     trial.chunks.evict(name)
     same(await readAll(trial.chunks, name), pattern(4000, 3))
+    assert.equal(openHere(join(dir, 'other')), 1)
+
+    // What is open of the old one is not looked at any more, also where nothing is known of the new one yet.
+    store.replace(withPrefix(more, 'vol/'))
+    same(await readAll(trial.chunks, name), pattern(4000, 4))
+    await eventually(() => openHere(join(dir, 'other')) === 0, 'its files are closed')
+
+    // Files too, on another disk.
+    const third = { ...withPrefix(other, 'vol/'), files: { directories: ['/proc/'], pathOf: other.files.pathOf } }
+    store.replace(third)
+    trial.chunks.evict(name)
+    same(await readAll(trial.chunks, name), pattern(4000, 3))
+    await eventually(() => cachedFiles().length === 1, 'it is cached again')
     await close(trial)
   })
 
