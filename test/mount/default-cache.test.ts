@@ -4,7 +4,19 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, statSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -110,13 +122,56 @@ describe('the default cache directory', { skip: mountSkip, timeout: 120_000 }, (
     volume.unmount()
   })
 
+  it('is used from when the volume gets a download limit, or goes to another disk, until that has an end', async t => {
+    if (!isNear) return t.skip('test volumes are not on the disk of /var/jfsCache')
+    const far = mkdtempSync('/dev/shm/juicefs-ts-')
+    t.after(() => rmSync(far, { recursive: true }))
+    cpSync(volume.bucket, far, { recursive: true })
+    volume.mount(['--heartbeat', '1s'])
+    const log = (): string => readFileSync(volume.logFile, 'utf8')
+    const changes = (): number => log().split('found new configuration').length
+    const change = async (...flags: readonly string[]): Promise<void> => {
+      const before = changes()
+      assert.equal(cli(['config', '--force', ...flags, volume.metaUrl]).status, 0)
+      for (let waitedMs = 0; changes() === before && waitedMs < 10_000; waitedMs += 50) await sleep(50)
+      assert.ok(changes() > before, 'it is followed')
+      await sleep(300) // the store is opened
+    }
+    const isCopied = async (): Promise<boolean> => {
+      const before = copies().length
+      writeFileSync(at(`new${Math.random()}`), randomBytes(4000), { flush: true })
+      for (let waitedMs = 0; copies().length === before && waitedMs < 500; waitedMs += 50) await sleep(50)
+      return copies().length > before
+    }
+    assert.equal(await isCopied(), false)
+    await change('--download-limit', '1000')
+    assert.equal(await isCopied(), true)
+    await change('--download-limit', '0')
+    assert.equal(await isCopied(), false)
+    const place = (): string | undefined =>
+      cli(['warmup', '--check', at('big')])
+        .stdout.split('\n')[3]
+        ?.split(' ')[1]
+    assert.equal(place(), `${volume.bucket}/test-volume/`)
+    await change('--bucket', far)
+    assert.equal(await isCopied(), true)
+    assert.equal(place(), undefined, 'nothing of the file is cached')
+    check()
+    await change('--bucket', volume.bucket)
+    await isCopied() // by the first that comes the place is looked at
+    assert.equal(await isCopied(), false)
+    check()
+    volume.unmount()
+  })
+
   it('has the blocks where it was asked for by name', async () => {
     volume.mount(['--cache-dir', volume.cacheDir])
     assert.doesNotMatch(readFileSync(volume.logFile, 'utf8').split('JuiceFS version').at(-1)!, /are read in the bucket/)
+    const before = copies().length
     write()
     check()
-    for (let waitedMs = 0; copies().length < SMALL && waitedMs < 5000; waitedMs += 50) await sleep(50)
-    assert.ok(copies().length >= SMALL, `${copies().length} blocks`)
+    for (let waitedMs = 0; copies().length < before + SMALL && waitedMs < 5000; waitedMs += 50) await sleep(50)
+    assert.ok(copies().length >= before + SMALL, `${copies().length} blocks`)
     volume.unmount()
   })
 })
