@@ -14,7 +14,7 @@ import fs from 'node:fs'
 import { call } from '../base/call.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
-import { isPromise, type Maybe } from '../base/maybe.ts'
+import type { Maybe } from '../base/maybe.ts'
 import type { ObjectFiles, ObjectStore } from '../object/store.ts'
 import type { CacheCounters } from './cache-counters.ts'
 import type { CacheSet } from './cache-set.ts'
@@ -163,8 +163,7 @@ export class BlocksInPlace implements SecondLevel {
       counters.readSeconds.observe((clock.monotonicMs() - startedMs) / 1000)
       return bytes
     } catch {
-      const found = caches.read(block, off, len)
-      return isPromise(found) ? await found : found
+      return caches.read(block, off, len)
     }
   }
 
