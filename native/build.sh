@@ -16,5 +16,5 @@ for candidate in "../node_modules/node-linux-$arch/include/node" \
 done
 [ -n "$include" ] || { echo "build.sh: Node's headers (node_api.h) were not found; set NODE_INCLUDE" >&2; exit 1; }
 target=juicefs_fuse-$arch.node
-"${CC:-cc}" -std=gnu11 -O2 -Wall -Wextra -Werror -shared -fPIC -fvisibility=hidden -I"$include" juicefs_fuse.c files.c crc32c.c -o "$target.new"
+"${CC:-cc}" -std=gnu11 -O2 -Wall -Wextra -Werror -shared -fPIC -fvisibility=hidden -I"$include" juicefs_fuse.c system.c files.c crc32c.c -o "$target.new"
 mv "$target.new" "$target" # a running process keeps the file that it has mapped

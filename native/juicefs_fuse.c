@@ -1,27 +1,25 @@
 /* The few system calls that the FUSE transport needs and Node does not offer, against Node-API 8 (stable across Node
- * versions), libc and the event loop's own uv_poll. No protocol here: requests go into buffers that JavaScript owns and
- * replies come out of them; src/fuse knows what they mean.
+ * versions), libc and the event loop's own uv_poll and uv_prepare. No protocol here: requests go into buffers that JavaScript
+ * owns and replies come out of them; src/fuse knows what they mean.
  *
- * One `device` per mount. Functions that can fail return 0 or more on success and the negative errno on failure. */
+ * One `device` per mount. Functions that can fail return 0 or more on success and the negative errno on failure.
+ *
+ *      wake-up ─► read, call back ─► … ─► all answered? ─► look on for the next request before the loop sleeps ─► sleep
+ *                                                               └─ it came ─► call back ─┘
+ *
+ * Whoever works on files one call after the other asks again some microseconds after he was answered. To sleep until then costs two
+ * wake-ups of processors that have gone idle, tens of microseconds each on a virtual machine, and cold caches. So while requests have
+ * lately followed each other that closely, the device is looked at a little longer; processes that wait for a processor go first
+ * (sched_yield). A look in vain ends it, until requests follow each other closely again. */
 
 #define _GNU_SOURCE
 #define NAPI_VERSION 8
 #include <errno.h>
-#include <fcntl.h>
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 #include <node_api.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include <uv.h>
@@ -29,141 +27,37 @@
 #include "values.h"
 #include "version.h"
 
-#ifndef PR_SET_IO_FLUSHER
-#define PR_SET_IO_FLUSHER 57
-#endif
-
 #define MAX_BATCH 64
-/* a batch that kept the event loop longer than this makes the next one smaller */
+/* a batch that kept the event loop longer than this makes the next one smaller; so long the device is looked at in one turn */
 #define BATCH_NANOS 1000000
 /* while requests come one by one, look for a second one only at every so many wake-ups: an empty read costs 0.3 us */
 #define PROBE_EVERY 16
 /* more than a reply of 1 MiB in 4 KiB pieces needs */
 #define MAX_PIECES 512
-
-/* ---------------------------------------------------------------------------------------------- mounting */
-
-static napi_value open_device(napi_env env, napi_callback_info info) {
-  (void)info;
-  int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0 && errno == ENOENT && mknod("/dev/fuse", S_IFCHR | 0666, makedev(10, 229)) == 0)
-    fd = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
-  return result_of(env, fd);
-}
-
-/* mount(source, target, type, flags, data): always without suid programs and devices */
-static napi_value mount_device(napi_env env, napi_callback_info info) {
-  ARGUMENTS(5);
-  char *source = text_of(env, argv[0]), *target = text_of(env, argv[1]);
-  char *type = text_of(env, argv[2]), *options = text_of(env, argv[4]);
-  napi_value result;
-  if (source && target && type && options)
-    result = result_of(env, mount(source, target, type, MS_NOSUID | MS_NODEV | (unsigned)int_of(env, argv[3]), options));
-  else
-    result = number(env, -EINVAL);
-  free(source);
-  free(target);
-  free(type);
-  free(options);
-  return result;
-}
-
-/* socketPair() -> [ours, theirs], for fusermount3 to hand a descriptor over; ours closes on exec */
-static napi_value socket_pair(napi_env env, napi_callback_info info) {
-  (void)info;
-  int ends[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0) return result_of(env, -1);
-  fcntl(ends[0], F_SETFD, FD_CLOEXEC);
-  napi_value pair;
-  napi_create_array_with_length(env, 2, &pair);
-  napi_set_element(env, pair, 0, number(env, ends[0]));
-  napi_set_element(env, pair, 1, number(env, ends[1]));
-  return pair;
-}
-
-/* receiveDescriptor(socket) -> the descriptor sent with SCM_RIGHTS; -ENODATA when the other side sent none */
-static napi_value receive_descriptor(napi_env env, napi_callback_info info) {
-  ARGUMENTS(1);
-  char byte;
-  union {
-    char bytes[CMSG_SPACE(sizeof(int))];
-    struct cmsghdr align;
-  } control;
-  struct iovec piece = {&byte, 1};
-  struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1, .msg_control = control.bytes,
-                           .msg_controllen = sizeof control.bytes};
-  ssize_t got;
-  do
-    got = recvmsg(int_of(env, argv[0]), &message, MSG_CMSG_CLOEXEC);
-  while (got < 0 && errno == EINTR);
-  if (got < 0) return result_of(env, got);
-  struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-  if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) return number(env, -ENODATA);
-  int fd;
-  memcpy(&fd, CMSG_DATA(header), sizeof fd);
-  return number(env, fd);
-}
-
-/* prepareDescriptor(fd): non-blocking, closed on exec */
-static napi_value prepare_descriptor(napi_env env, napi_callback_info info) {
-  ARGUMENTS(1);
-  int fd = int_of(env, argv[0]);
-  int flags = fcntl(fd, F_GETFL);
-  if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) return result_of(env, -1);
-  return result_of(env, fcntl(fd, F_SETFD, FD_CLOEXEC));
-}
-
-/* ---------------------------------------------------------------------------------------------- the process */
-
-/* setIoFlusher(): memory taken while serving a write-back must not wait for a write-back (root only) */
-static napi_value set_io_flusher(napi_env env, napi_callback_info info) {
-  (void)info;
-  return result_of(env, prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0));
-}
-
-/* disableHugePages(): no transparent huge pages for this process and those it starts */
-static napi_value disable_huge_pages(napi_env env, napi_callback_info info) {
-  (void)info;
-  return result_of(env, prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0));
-}
-
-/* trimMemory(): free memory that malloc keeps goes back to the system; 1 if there was any, 0 where malloc cannot (musl) */
-static napi_value trim_memory(napi_env env, napi_callback_info info) {
-  (void)info;
-#ifdef __GLIBC__
-  return number(env, malloc_trim(0));
-#else
-  return number(env, 0);
-#endif
-}
-
-/* raiseOpenFiles(wanted) -> the limit that was accepted; tries two thirds of it while the system refuses */
-static napi_value raise_open_files(napi_env env, napi_callback_info info) {
-  ARGUMENTS(1);
-  struct rlimit now;
-  if (getrlimit(RLIMIT_NOFILE, &now) < 0) return result_of(env, -1);
-  for (rlim_t wanted = (rlim_t)int_of(env, argv[0]); wanted > now.rlim_cur; wanted = wanted * 2 / 3) {
-    struct rlimit raised = {wanted, now.rlim_max > wanted ? now.rlim_max : wanted};
-    if (setrlimit(RLIMIT_NOFILE, &raised) == 0) return number(env, (int64_t)wanted);
-  }
-  return number(env, (int64_t)now.rlim_cur);
-}
-
-/* ---------------------------------------------------------------------------------------------- serving */
+/* what a wake-up adds, at least, to the time after which a request is taken */
+#define WAKE_NANOS 40000
 
 typedef struct {
   uv_poll_t poll;
+  uv_prepare_t prepare;
   napi_env env;
   napi_ref callback, out_ref, state_ref, arena_ref;
   napi_async_context context;
   int fd;
   char *out;
-  /* [0] where the next request goes in the arena (JavaScript moves it); then offset and length of each request read */
+  /* [0] where the next request goes in the arena, [1] how many requests have no answer yet (JavaScript keeps both); then offset and
+   * length of each request read */
   int32_t *state;
   char *arena;
   size_t arena_bytes, slot_bytes;
   int limit, found_last, wake_ups;
   bool polling, closing;
+  /* how long to look on; 0 = not */
+  uint64_t look_on_nanos;
+  /* since when all requests are answered; 0 = it does not matter */
+  uint64_t quiet_since;
+  /* requests were served since the last look, and they follow each other closely */
+  bool worked, lively;
 } device;
 
 /* Reads requests into the arena; returns how many, or the negative errno of a device that is gone. */
@@ -179,8 +73,8 @@ static int drain(device *dev) {
       if (found == 0) return -errno;
       break; /* what was read is served first, the next wake-up meets the error again */
     }
-    dev->state[1 + 2 * found] = (int32_t)offset;
-    dev->state[2 + 2 * found] = (int32_t)got;
+    dev->state[2 + 2 * found] = (int32_t)offset;
+    dev->state[3 + 2 * found] = (int32_t)got;
     found++;
     offset += ((size_t)got + 7) & ~(size_t)7;
   }
@@ -204,28 +98,63 @@ static void call_back(device *dev, int count) {
   napi_close_handle_scope(env, scope);
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events) {
-  (void)events;
-  device *dev = poll->data;
-  int found = drain(dev);
-  if (found == 0 && status < 0) found = status; /* libuv reports a poll error as EBADF and has stopped the watcher */
-  if (found == 0) return;
+/* What `drain` found: requests, or the error of a device that is gone. */
+static void serve(device *dev, int found) {
   if (found < 0) {
-    uv_poll_stop(poll);
+    uv_poll_stop(&dev->poll);
     dev->polling = false;
     call_back(dev, found);
     return;
   }
+  dev->worked = true;
   uint64_t began = uv_hrtime();
   call_back(dev, found);
-  /* the watcher that libuv stopped: once more, to read the error that is left */
-  if (status < 0 && dev->polling) uv_poll_start(poll, UV_READABLE, on_readable);
   uint64_t nanos = uv_hrtime() - began;
   if (nanos > BATCH_NANOS) {
     int fits = (int)((uint64_t)found * BATCH_NANOS / nanos);
     dev->limit = fits > 1 ? fits : 1;
   } else if (dev->limit < MAX_BATCH) {
     dev->limit = dev->limit * 2 < MAX_BATCH ? dev->limit * 2 : MAX_BATCH;
+  }
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events) {
+  (void)events;
+  device *dev = poll->data;
+  if (dev->quiet_since != 0) {
+    dev->lively = uv_hrtime() - dev->quiet_since < dev->look_on_nanos + WAKE_NANOS;
+    dev->quiet_since = 0;
+  }
+  int found = drain(dev);
+  if (found == 0 && status < 0) found = status; /* libuv reports a poll error as EBADF and has stopped the watcher */
+  if (found == 0) return;
+  serve(dev, found);
+  /* the watcher that libuv stopped: once more, to read the error that is left */
+  if (status < 0 && dev->polling) uv_poll_start(poll, UV_READABLE, on_readable);
+}
+
+/* The loop is about to wait for events. Where an answer is still owed it needs one of them; else it looks on. */
+static void on_prepare(uv_prepare_t *prepare) {
+  device *dev = prepare->data;
+  if (!dev->worked || !dev->polling || dev->state[1] > 0) return;
+  uint64_t began = uv_hrtime();
+  dev->worked = false;
+  dev->quiet_since = began;
+  while (dev->lively) {
+    int found = drain(dev);
+    uint64_t now = uv_hrtime();
+    if (found == 0) {
+      dev->lively = now - dev->quiet_since < dev->look_on_nanos;
+      if (dev->lively) sched_yield();
+      continue;
+    }
+    dev->quiet_since = 0;
+    serve(dev, found);
+    if (!dev->polling || dev->state[1] > 0) return;
+    now = uv_hrtime();
+    dev->quiet_since = now;
+    if (now - began > BATCH_NANOS) return; /* sockets and timers have waited long enough */
+    dev->worked = false;
   }
 }
 
@@ -285,7 +214,9 @@ static napi_value pause_polling(napi_env env, napi_callback_info info) {
 
 static void end_of_environment(void *pointer) {
   device *dev = pointer;
-  if (!dev->closing) uv_poll_stop(&dev->poll);
+  if (dev->closing) return;
+  uv_poll_stop(&dev->poll);
+  uv_prepare_stop(&dev->prepare);
 }
 
 /* The structure stays: the functions bound to it may be called once more, and it is a few hundred bytes a mount. */
@@ -303,6 +234,7 @@ static napi_value close_device(napi_env env, napi_callback_info info) {
   dev->polling = false;
   napi_remove_env_cleanup_hook(env, end_of_environment, dev);
   uv_poll_stop(&dev->poll);
+  uv_close((uv_handle_t *)&dev->prepare, NULL);
   uv_close((uv_handle_t *)&dev->poll, on_closed);
   napi_async_destroy(env, dev->context);
   napi_delete_reference(env, dev->callback);
@@ -312,10 +244,10 @@ static napi_value close_device(napi_env env, napi_callback_info info) {
   return number(env, 0);
 }
 
-/* attach(fd, out, state, slotBytes, callback) -> the functions of one device. `out` and `state` are buffers;
+/* attach(fd, out, state, slotBytes, lookOnMicros, callback) -> the functions of one device. `out` and `state` are buffers;
  * callback(n) gets the number of requests described in `state`, or a negative errno, the last call. */
 static napi_value attach(napi_env env, napi_callback_info info) {
-  ARGUMENTS(5);
+  ARGUMENTS(6);
   device *dev = calloc(1, sizeof *dev);
   if (!dev) return number(env, -ENOMEM);
   void *out, *state;
@@ -329,6 +261,7 @@ static napi_value attach(napi_env env, napi_callback_info info) {
   dev->out = out;
   dev->state = state;
   dev->slot_bytes = (size_t)int_of(env, argv[3]);
+  dev->look_on_nanos = (uint64_t)int_of(env, argv[4]) * 1000;
   dev->limit = MAX_BATCH;
   uv_loop_t *loop;
   napi_get_uv_event_loop(env, &loop);
@@ -338,9 +271,13 @@ static napi_value attach(napi_env env, napi_callback_info info) {
     return number(env, failed);
   }
   dev->poll.data = dev;
+  uv_prepare_init(loop, &dev->prepare);
+  dev->prepare.data = dev;
+  uv_unref((uv_handle_t *)&dev->prepare);
+  if (dev->look_on_nanos > 0) uv_prepare_start(&dev->prepare, on_prepare);
   napi_create_reference(env, argv[1], 1, &dev->out_ref);
   napi_create_reference(env, argv[2], 1, &dev->state_ref);
-  napi_create_reference(env, argv[4], 1, &dev->callback);
+  napi_create_reference(env, argv[5], 1, &dev->callback);
   napi_value name;
   napi_create_string_utf8(env, "juicefs_fuse", NAPI_AUTO_LENGTH, &name);
   napi_async_init(env, NULL, name, &dev->context);
@@ -359,16 +296,8 @@ static napi_value attach(napi_env env, napi_callback_info info) {
 
 NAPI_MODULE_INIT() {
   napi_set_named_property(env, exports, "version", number(env, ADDON_VERSION));
-  offer(env, exports, "openDevice", open_device, NULL);
-  offer(env, exports, "mount", mount_device, NULL);
-  offer(env, exports, "socketPair", socket_pair, NULL);
-  offer(env, exports, "receiveDescriptor", receive_descriptor, NULL);
-  offer(env, exports, "prepareDescriptor", prepare_descriptor, NULL);
-  offer(env, exports, "setIoFlusher", set_io_flusher, NULL);
-  offer(env, exports, "disableHugePages", disable_huge_pages, NULL);
-  offer(env, exports, "raiseOpenFiles", raise_open_files, NULL);
-  offer(env, exports, "trimMemory", trim_memory, NULL);
   offer(env, exports, "attach", attach, NULL);
+  offer_system(env, exports);
   offer_files(env, exports);
   return exports;
 }

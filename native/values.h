@@ -1,4 +1,4 @@
-/* What both halves of the addon need to talk to JavaScript. Functions that can fail answer 0 or more on success and the
+/* What the parts of the addon need to talk to JavaScript. Functions that can fail answer 0 or more on success and the
  * negative errno on failure. */
 #ifndef JUICEFS_VALUES_H
 #define JUICEFS_VALUES_H
@@ -11,8 +11,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* the functions of files.c */
+/* the functions of files.c and of system.c */
 void offer_files(napi_env env, napi_value exports);
+void offer_system(napi_env env, napi_value exports);
 
 #define ARGUMENTS(count) \
   size_t argc = count; \

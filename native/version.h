@@ -4,6 +4,6 @@
 #ifndef JUICEFS_VERSION_H
 #define JUICEFS_VERSION_H
 
-#define ADDON_VERSION 1
+#define ADDON_VERSION 2
 
 #endif

@@ -5,7 +5,7 @@ import { isMainThread } from 'node:worker_threads'
 import { openLog } from './log.ts'
 
 /** of what these sources call (native/version.h) */
-export const ADDON_VERSION = 1
+export const ADDON_VERSION = 2
 
 let loaded: unknown
 

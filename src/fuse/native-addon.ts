@@ -1,4 +1,4 @@
-/** What the addon offers to serve a mount (native/juicefs_fuse.c). Its functions answer 0 or more, or a negative errno. */
+/** What the addon offers to serve a mount (native/juicefs_fuse.c, native/system.c). Its functions answer 0 or more, or a negative errno. */
 
 import { addon } from '../base/addon.ts'
 
@@ -27,6 +27,7 @@ export interface NativeFuse {
     out: Buffer,
     state: Buffer,
     slotBytes: number,
+    lookOnMicros: number,
     onBatch: (count: number) => void,
   ): NativeDevice | number
 }

@@ -6,9 +6,10 @@
  *     free ──► current ──(no room for the largest request)──► full ──(last borrower released)──► free
  *                 └──(batch done, nobody borrows)──► current, from its front */
 
+import { availableParallelism } from 'node:os'
 import { ENOMEM } from '../base/errno.ts'
 import { Fault } from '../base/fault.ts'
-import { HEADER_ROOM_BYTES, OUT_HEADER_BYTES } from './constants.ts'
+import { BATCH_FORGET, FORGET, HEADER_ROOM_BYTES, INTERRUPT, OUT_HEADER_BYTES } from './constants.ts'
 import type { NativeDevice, NativeFuse } from './native-addon.ts'
 import { type FuseTransport, REPLY_AREA_BYTES, ReplyArea, writeFromThreadPool } from './transport.ts'
 import { FuseRequest, type ReplyTo, RequestMemory } from './wire.ts'
@@ -18,6 +19,14 @@ const MAX_BATCH = 64
 /** 2 large requests a piece: as many writes of the largest size as the kernel sends in the background */
 const MAX_PIECES = 40
 const IDLE_PIECES = 2
+/** How long the device is looked at for the next request before the loop sleeps (juicefs_fuse.c): longer than a client that works
+ *  without a pause takes to ask again. */
+const LOOK_ON_MICROS = 60
+
+/** places in the state that the addon shares */
+const FILLED = 0
+const UNANSWERED = 1
+const FIRST_REQUEST = 2
 
 export class NativeTransport implements FuseTransport {
   readonly kind = 'native'
@@ -27,7 +36,7 @@ export class NativeTransport implements FuseTransport {
   readonly #fd: number
   readonly #device: NativeDevice
   readonly #slotBytes: number
-  readonly #state = new Int32Array(1 + 2 * MAX_BATCH)
+  readonly #state = new Int32Array(FIRST_REQUEST + 2 * MAX_BATCH)
   readonly #requests: FuseRequest[]
   readonly #free: RequestMemory[] = []
   #current: RequestMemory
@@ -45,7 +54,9 @@ export class NativeTransport implements FuseTransport {
     this.#current = new RequestMemory(2 * this.#slotBytes)
     this.#requests = Array.from({ length: MAX_BATCH }, () => new FuseRequest(this.#current))
     const state = Buffer.from(this.#state.buffer)
-    const device = addon.attach(fd, this.out.buf, state, this.#slotBytes, count => this.#received(count))
+    const device = addon.attach(fd, this.out.buf, state, this.#slotBytes, lookOnMicros(), count =>
+      this.#received(count),
+    )
     if (typeof device === 'number') throw new Fault(`watch /dev/fuse: error ${-device}`, { errno: ENOMEM })
     this.#device = device
     device.useArena(this.#current.buf)
@@ -65,12 +76,18 @@ export class NativeTransport implements FuseTransport {
     const state = this.#state
     const requests = this.#requests
     const memory = this.#current
-    for (let i = 0; i < count; i++) requests[i]!.take(memory, state[1 + 2 * i]!, state[2 + 2 * i]!)
+    for (let i = 0; i < count; i++) {
+      const at = FIRST_REQUEST + 2 * i
+      const request = requests[i]!
+      request.take(memory, state[at]!, state[at + 1]!)
+      if (hasReply(request.opcode)) state[UNANSWERED]!++
+    }
     this.#onBatch(requests, count)
-    if (memory.borrowers === 0) state[0] = 0
+    if (memory.borrowers === 0) state[FILLED] = 0
     else {
-      state[0] = (state[2 * count - 1]! + state[2 * count]! + 7) & ~7
-      if (memory.buf.length - state[0] < this.#slotBytes) this.#nextPiece()
+      const last = FIRST_REQUEST + 2 * (count - 1)
+      state[FILLED] = (state[last]! + state[last + 1]! + 7) & ~7
+      if (memory.buf.length - state[FILLED]! < this.#slotBytes) this.#nextPiece()
     }
   }
 
@@ -82,7 +99,7 @@ export class NativeTransport implements FuseTransport {
     }
     if (next) {
       this.#current = next
-      this.#state[0] = 0
+      this.#state[FILLED] = 0
       this.#device.useArena(next.buf)
     } else {
       this.#paused = true
@@ -105,7 +122,7 @@ export class NativeTransport implements FuseTransport {
     }
     if (!this.#paused || this.#closed) return
     this.#paused = false
-    if (memory === this.#current) this.#state[0] = 0
+    if (memory === this.#current) this.#state[FILLED] = 0
     else this.#nextPiece()
     this.#device.resume()
   }
@@ -113,15 +130,18 @@ export class NativeTransport implements FuseTransport {
   replyOut(to: ReplyTo, payloadBytes: number): number {
     const total = OUT_HEADER_BYTES + payloadBytes
     this.out.header(to, total, 0)
+    this.#state[UNANSWERED]!--
     return -this.#device.reply(total)
   }
   replyError(to: ReplyTo, errno: number): number {
     this.out.header(to, OUT_HEADER_BYTES, errno)
+    this.#state[UNANSWERED]!--
     return -this.#device.reply(OUT_HEADER_BYTES)
   }
   replyData(to: ReplyTo, payloadBytes: number, buffers: readonly Buffer[], dataBytes: number): number {
     const head = OUT_HEADER_BYTES + payloadBytes
     this.out.header(to, head + dataBytes, 0)
+    this.#state[UNANSWERED]!--
     return -this.#device.replyPieces(head, buffers)
   }
 
@@ -140,4 +160,13 @@ export class NativeTransport implements FuseTransport {
     await this.#notifying
     this.#device.close()
   }
+}
+
+const hasReply = (opcode: number): boolean => opcode !== FORGET && opcode !== BATCH_FORGET && opcode !== INTERRUPT
+
+/** Not on a single processor, which the client needs; otherwise as JUICEFS_TS_LOOK_ON says, in microseconds. */
+function lookOnMicros(): number {
+  if (availableParallelism() < 2) return 0
+  const wanted = Number(process.env.JUICEFS_TS_LOOK_ON || LOOK_ON_MICROS)
+  return wanted >= 0 ? Math.min(Math.round(wanted), 1000) : LOOK_ON_MICROS
 }

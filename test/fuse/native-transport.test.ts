@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { HEADER_ROOM_BYTES, WRITE } from '../../src/fuse/constants.ts'
+import { BATCH_FORGET, FORGET, GETATTR, HEADER_ROOM_BYTES, INTERRUPT, WRITE } from '../../src/fuse/constants.ts'
 import type { NativeDevice, NativeFuse } from '../../src/fuse/native-addon.ts'
 import { NativeTransport } from '../../src/fuse/native-transport.ts'
 import type { RequestMemory } from '../../src/fuse/wire.ts'
@@ -14,6 +14,13 @@ function fakeAddon() {
     state: new Int32Array(0) as Int32Array,
     isPolling: false,
     deliver: (_count: number): void => {},
+    readOne(opcode: number): void {
+      made.arena.writeUInt32LE(80, made.state[0]!)
+      made.arena.writeUInt32LE(opcode, made.state[0]! + 4)
+      made.state[2] = made.state[0]!
+      made.state[3] = 80
+      made.deliver(1)
+    },
     read(...sizes: number[]): void {
       assert.ok(made.isPolling, 'a paused device is not read')
       let offset = made.state[0]!
@@ -22,8 +29,8 @@ function fakeAddon() {
         made.arena.fill(i + 1, offset, offset + size)
         made.arena.writeUInt32LE(size, offset)
         made.arena.writeUInt32LE(WRITE, offset + 4)
-        made.state[1 + 2 * i] = offset
-        made.state[2 + 2 * i] = size
+        made.state[2 + 2 * i] = offset
+        made.state[3 + 2 * i] = size
         offset += (size + 7) & ~7
       })
       made.deliver(sizes.length)
@@ -47,7 +54,14 @@ function fakeAddon() {
     close: () => 0,
   }
   const addon = {
-    attach: (_fd: number, _out: Buffer, state: Buffer, _slot: number, onBatch: (count: number) => void) => {
+    attach: (
+      _fd: number,
+      _out: Buffer,
+      state: Buffer,
+      _slot: number,
+      _lookOn: number,
+      onBatch: (count: number) => void,
+    ) => {
       made.state = new Int32Array(state.buffer, state.byteOffset, state.length / 4)
       made.deliver = onBatch
       return device
@@ -111,4 +125,23 @@ test('the errno of a device that is gone is told once it is read', () => {
   )
   made.deliver(-19)
   assert.deepEqual(told, [19])
+})
+
+test('the addon is told how many requests have no answer yet, of those that get one', () => {
+  const { made, addon } = fakeAddon()
+  const transport = new NativeTransport(addon, -1, MAX_WRITE, null)
+  const opcodes = [GETATTR, FORGET, GETATTR, BATCH_FORGET, INTERRUPT, GETATTR]
+  transport.start(
+    () => {},
+    () => {},
+  )
+  const unanswered = (): number => made.state[1]!
+  for (const opcode of opcodes) made.readOne(opcode)
+  assert.equal(unanswered(), 3)
+  const to = { uniqueLow: 1, uniqueHigh: 0 }
+  transport.replyOut(to, 8)
+  assert.equal(unanswered(), 2)
+  transport.replyError(to, 2)
+  transport.replyData(to, 0, [Buffer.from('x')], 1)
+  assert.equal(unanswered(), 0)
 })
