@@ -17,6 +17,7 @@ import type { Log } from '../base/log.ts'
 import type { Maybe } from '../base/maybe.ts'
 import type { ObjectFiles, ObjectStore } from '../object/store.ts'
 import type { CacheCounters } from './cache-counters.ts'
+import type { CacheFile } from './cache-file.ts'
 import type { CacheSet } from './cache-set.ts'
 import { DiskHealth } from './disk-health.ts'
 import type { SecondLevel } from './fetcher.ts'
@@ -109,6 +110,19 @@ export class BlocksInPlace implements SecondLevel {
       if (file?.isExact && file.isAtHand()) return true
     }
     return this.#o.caches.isAtHand(block)
+  }
+
+  /** The kernel may have a file's pages and not its name at hand. */
+  async openAhead(block: Block): Promise<boolean> {
+    const files = this.#filesFor(block)
+    if (files === null) return false
+    const path = files.pathOf(this.#keyOf(block))
+    const look = async (file: CacheFile): Promise<boolean> => file.isExact && file.isAtHand()
+    try {
+      return await this.#patience.run(() => this.#open.read(blockKey(block.id, block.index), path, block.length, look))
+    } catch {
+      return false
+    }
   }
 
   offer(block: Block, bytes: Buffer, forced: boolean): void {

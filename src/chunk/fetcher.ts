@@ -27,6 +27,8 @@ export interface SecondLevel {
   readNow(block: Block, off: number, len: number): Buffer | null
   /** Would `readNow` likely find any part of the block? Then it need not be fetched ahead. */
   isAtHand(block: Block): boolean
+  /** Opens ahead of need what only has to be opened: would `readNow` find the block then? Absent: there is nothing of that kind. */
+  openAhead?(block: Block): Promise<boolean>
   /** Keeps a frozen block, or drops it where many wait already. `forced`: never drops for that reason. */
   offer(block: Block, bytes: Buffer, forced: boolean): void
   /** What whoever offered this block by force waits for before the next one: undefined, or a promise. */
@@ -123,10 +125,15 @@ export class Fetcher {
       if (memory.has(key) || this.#flights.has(key)) continue
       const block = { id: slice.id, index, length: blockLength(slice.size, index, blockBytes) }
       if (disk?.isAtHand(block)) continue
-      this.#whole(block, key, 'read').catch(() => {})
+      this.#ahead(block, key).catch(() => {})
       started = true
     }
     return started
+  }
+
+  async #ahead(block: Block, key: BlockKey): Promise<void> {
+    const opened = this.#o.disk?.openAhead?.(block)
+    if (opened === undefined || !(await opened)) await this.#whole(block, key, 'read')
   }
 
   /** Where the block is cached, for people; null where it is not. */

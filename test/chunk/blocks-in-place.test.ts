@@ -194,6 +194,31 @@ describe('a bucket on the disk of the cache', () => {
     }
   })
 
+  it('is opened ahead where the kernel has the bytes and not the name, and then read at once', {
+    skip: withoutAddon,
+  }, async () => {
+    const native = addon() as { openNow: unknown }
+    const { openNow } = native
+    const bytes = pattern(BLOCK)
+    const trial = await open()
+    const name = await writeSlice(trial.chunks, slice, bytes)
+    await settled(trial, name)
+    trial.chunks.evict(name) // lets go of the file
+    native.openNow = () => -11
+    try {
+      bucket.gets.length = 0
+      assert.ok(trial.chunks.prefetch(name, 0, BLOCK), 'it has to be opened')
+      await eventually(() => !trial.chunks.prefetch(name, 0, BLOCK), 'there is nothing left to do')
+      const now = trial.chunks.read(name, 1000, 60_000)
+      assert.ok(Array.isArray(now), 'answered at once')
+      same(Buffer.concat(now), bytes.subarray(1000, 61_000))
+      assert.deepEqual(bucket.gets, [], 'nothing was fetched')
+    } finally {
+      native.openNow = openNow
+    }
+    await close(trial)
+  })
+
   it('with an object that is missing or of another length is asked the ordinary way, which says what is wrong', async () => {
     const trial = await open()
     const name = { id: slice, size: BLOCK }
