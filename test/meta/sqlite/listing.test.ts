@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { type Ino, ROOT_INO, TRASH_INO } from '../../../src/base/ino.ts'
 import type { SqliteEngine } from '../../../src/meta/engine/sqlite/engine.ts'
-import type { Cursor, DirEntry } from '../../../src/meta/engine.ts'
+import type { Cursor, DirEntry, Page } from '../../../src/meta/engine.ts'
 import { formatted, inoOf, Volume, write } from './harness.ts'
 
 describe('a listing without attributes', () => {
@@ -21,7 +21,7 @@ describe('a listing without attributes', () => {
     const found: DirEntry[] = []
     let cursor: Cursor | null = null
     do {
-      const page = await engine.scan('entries', { parent, attrs: false }, cursor, limit)
+      const page: Page<DirEntry> = await engine.scan('entries', { parent, attrs: false }, cursor, limit)
       found.push(...page.rows)
       cursor = page.next
     } while (cursor !== null)
