@@ -9,7 +9,7 @@
 import { availableParallelism } from 'node:os'
 import { ENOMEM } from '../base/errno.ts'
 import { Fault } from '../base/fault.ts'
-import { BATCH_FORGET, FORGET, HEADER_ROOM_BYTES, INTERRUPT, OUT_HEADER_BYTES } from './constants.ts'
+import { BATCH_FORGET, FORGET, HEADER_ROOM_BYTES, INTERRUPT, OUT_HEADER_BYTES, SETLKW } from './constants.ts'
 import type { NativeDevice, NativeFuse } from './native-addon.ts'
 import { type FuseTransport, REPLY_AREA_BYTES, ReplyArea, writeFromThreadPool } from './transport.ts'
 import { FuseRequest, type ReplyTo, RequestMemory } from './wire.ts'
@@ -80,7 +80,7 @@ export class NativeTransport implements FuseTransport {
       const at = FIRST_REQUEST + 2 * i
       const request = requests[i]!
       request.take(memory, state[at]!, state[at + 1]!)
-      if (hasReply(request.opcode)) state[UNANSWERED]!++
+      if (isOwedReply(request)) state[UNANSWERED]!++
     }
     this.#onBatch(requests, count)
     if (memory.borrowers === 0) state[FILLED] = 0
@@ -130,19 +130,24 @@ export class NativeTransport implements FuseTransport {
   replyOut(to: ReplyTo, payloadBytes: number): number {
     const total = OUT_HEADER_BYTES + payloadBytes
     this.out.header(to, total, 0)
-    this.#state[UNANSWERED]!--
+    this.#answered(to)
     return -this.#device.reply(total)
   }
   replyError(to: ReplyTo, errno: number): number {
     this.out.header(to, OUT_HEADER_BYTES, errno)
-    this.#state[UNANSWERED]!--
+    this.#answered(to)
     return -this.#device.reply(OUT_HEADER_BYTES)
   }
   replyData(to: ReplyTo, payloadBytes: number, buffers: readonly Buffer[], dataBytes: number): number {
     const head = OUT_HEADER_BYTES + payloadBytes
     this.out.header(to, head + dataBytes, 0)
-    this.#state[UNANSWERED]!--
+    this.#answered(to)
     return -this.#device.replyPieces(head, buffers)
+  }
+
+  /** Not below 0: a second answer, after one that the kernel refused, was not owed. */
+  #answered(to: ReplyTo): void {
+    if (isOwedReply(to) && this.#state[UNANSWERED]! > 0) this.#state[UNANSWERED]!--
   }
 
   notify(message: Buffer): Promise<number> {
@@ -162,7 +167,9 @@ export class NativeTransport implements FuseTransport {
   }
 }
 
-const hasReply = (opcode: number): boolean => opcode !== FORGET && opcode !== BATCH_FORGET && opcode !== INTERRUPT
+/** Is there soon an answer to it? There is none to what the kernel forgets, mostly none to INTERRUPT, and a lock may be waited for for hours. */
+const isOwedReply = ({ opcode }: ReplyTo): boolean =>
+  opcode !== FORGET && opcode !== BATCH_FORGET && opcode !== INTERRUPT && opcode !== SETLKW
 
 /** Not on a single processor, which the client needs; otherwise as JUICEFS_TS_LOOK_ON says, in microseconds. */
 function lookOnMicros(): number {

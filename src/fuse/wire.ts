@@ -24,6 +24,7 @@ export class RequestMemory {
 
 /** Whom a reply is for. `unique` of a request as two halves. */
 export interface ReplyTo {
+  readonly opcode: number
   readonly uniqueLow: number
   readonly uniqueHigh: number
 }

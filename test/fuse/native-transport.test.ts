@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { BATCH_FORGET, FORGET, GETATTR, HEADER_ROOM_BYTES, INTERRUPT, WRITE } from '../../src/fuse/constants.ts'
+import { BATCH_FORGET, FORGET, GETATTR, HEADER_ROOM_BYTES, INTERRUPT, SETLKW, WRITE } from '../../src/fuse/constants.ts'
 import type { NativeDevice, NativeFuse } from '../../src/fuse/native-addon.ts'
 import { NativeTransport } from '../../src/fuse/native-transport.ts'
 import type { RequestMemory } from '../../src/fuse/wire.ts'
@@ -127,10 +127,10 @@ test('the errno of a device that is gone is told once it is read', () => {
   assert.deepEqual(told, [19])
 })
 
-test('the addon is told how many requests have no answer yet, of those that get one', () => {
+test('the addon is told how many requests have no answer yet, of those that get one soon', () => {
   const { made, addon } = fakeAddon()
   const transport = new NativeTransport(addon, -1, MAX_WRITE, null)
-  const opcodes = [GETATTR, FORGET, GETATTR, BATCH_FORGET, INTERRUPT, GETATTR]
+  const opcodes = [GETATTR, FORGET, GETATTR, BATCH_FORGET, INTERRUPT, SETLKW, GETATTR]
   transport.start(
     () => {},
     () => {},
@@ -138,10 +138,14 @@ test('the addon is told how many requests have no answer yet, of those that get 
   const unanswered = (): number => made.state[1]!
   for (const opcode of opcodes) made.readOne(opcode)
   assert.equal(unanswered(), 3)
-  const to = { uniqueLow: 1, uniqueHigh: 0 }
+  const to = { opcode: GETATTR, uniqueLow: 2, uniqueHigh: 0 }
   transport.replyOut(to, 8)
+  assert.equal(unanswered(), 2)
+  for (const opcode of [INTERRUPT, SETLKW]) transport.replyError({ ...to, opcode }, 11)
   assert.equal(unanswered(), 2)
   transport.replyError(to, 2)
   transport.replyData(to, 0, [Buffer.from('x')], 1)
+  assert.equal(unanswered(), 0)
+  transport.replyError(to, 5)
   assert.equal(unanswered(), 0)
 })
