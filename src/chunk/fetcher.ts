@@ -177,6 +177,7 @@ export class Fetcher {
     const cached = disk && (await disk.read(block, off, len))
     if (cached) {
       counters.hit(len)
+      if (!caching()) this.#offerPrefetch(block, key) // read in place, and the kernel had to wait for the disk
       return this.#forOneReader(cached)
     }
     if (!objects.rangeReads || this.#flights.has(key) || (off === 0 && caching())) return null

@@ -170,7 +170,7 @@ describe('a bucket on the disk of the cache', () => {
     if (native) Object.assign(native, { readNow: () => -11, openNow: () => -11 })
     try {
       const bytes = pattern(BLOCK)
-      const trial = await open()
+      const trial = await open({ prefetch: 0 })
       const name = await writeSlice(trial.chunks, slice, bytes)
       await settled(trial, name)
       const hitsBefore = hits(trial)
@@ -181,11 +181,34 @@ describe('a bucket on the disk of the cache', () => {
       assert.deepEqual(bucket.gets, [])
       assert.equal(hits(trial), hitsBefore + 2)
       assert.equal(openHere(pathOf(`${slice}_0_${BLOCK}`)), 1)
-      // Not fetched ahead because of a small part of it.
+      // Without prefetch, not fetched because of a small part of it.
       await new Promise(resolve => setTimeout(resolve, 50))
       assert.deepEqual(bucket.gets, [])
       // A whole block goes the ordinary way.
       same(await readAll(trial.chunks, name), bytes)
+      assert.deepEqual(bucket.gets, [`vol/chunks/0/0/${slice}_0_${BLOCK}`])
+      await close(trial)
+      assert.deepEqual(cachedFiles(), [])
+    } finally {
+      if (native) Object.assign(native, before)
+    }
+  })
+
+  it('is fetched after a small part had to be waited for, as many blocks at a time as prefetch says, and copied nowhere', async () => {
+    const native = addon() as { readNow: unknown; openNow: unknown } | null
+    const before = native && { ...native }
+    if (native) Object.assign(native, { readNow: () => -11, openNow: () => -11 })
+    try {
+      const bytes = pattern(BLOCK)
+      const trial = await open({ prefetch: 1 })
+      const name = await writeSlice(trial.chunks, slice, bytes)
+      await settled(trial, name)
+      await eventually(() => Array.isArray(trial.chunks.read(name, 50_000, 100)), 'all of it is in memory')
+      trial.chunks.evict(name)
+      bucket.gets.length = 0
+      same(Buffer.concat(await trial.chunks.read(name, 20_000, 4096)), bytes.subarray(20_000, 24_096))
+      await eventually(() => Array.isArray(trial.chunks.read(name, 50_000, 100)), 'all of it is in memory')
+      same(Buffer.concat(await trial.chunks.read(name, 50_000, 100)), bytes.subarray(50_000, 50_100))
       assert.deepEqual(bucket.gets, [`vol/chunks/0/0/${slice}_0_${BLOCK}`])
       await close(trial)
       assert.deepEqual(cachedFiles(), [])
