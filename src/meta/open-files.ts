@@ -35,6 +35,8 @@ interface KnownFile {
 interface OpenFile extends KnownFile {
   count: number
   removed: boolean
+  /** changes with each removal */
+  removals: number
   /** somebody else's write was noticed, and the kernel may not have been told: the next open must not trust pages */
   foreign: boolean
   /** by which change of mtime it was noticed; perhaps it is a commit of our own of which we have not heard yet */
@@ -51,6 +53,7 @@ export class OpenFiles {
   readonly #trustMs: number
   readonly #nowMs: () => number
   #drops = 0
+  #removals = 0
 
   constructor({ limit, trustMs, nowMs }: OpenFilesOptions) {
     this.#limit = limit > 0 ? limit : Number.MAX_SAFE_INTEGER
@@ -81,6 +84,7 @@ export class OpenFiles {
       chunks: known?.chunks ?? new Map(),
       count: 1,
       removed: false,
+      removals: ++this.#removals, // as for drops
       foreign: false,
       noticed: null,
       drops: ++this.#drops, // never a number of an earlier time that it was open
@@ -138,13 +142,20 @@ export class OpenFiles {
     const file = this.#open.get(ino)
     if (!file) return false
     file.removed = true
+    file.removals = ++this.#removals
     return true
   }
 
-  /** It was given a name again (linkat of an unnamed file). */
-  named(ino: Ino): void {
+  /** A mark for `named`, of the moment before the name is asked for. */
+  removalsOf(ino: Ino): number {
+    return this.#open.get(ino)?.removals ?? 0
+  }
+
+  /** It was given a name again (linkat of an unnamed file), unless it was removed while that was on its way: the answers of both may
+   *  come in either order, and only the last close can tell. */
+  named(ino: Ino, removals: number): void {
     const file = this.#open.get(ino)
-    if (file) file.removed = false
+    if (file?.removals === removals) file.removed = false
   }
 
   /** Attributes were refreshed: another mtime, or another ctime, since a mtime can be set back, means that somebody else may have written.

@@ -66,9 +66,10 @@ export class Names extends Sessions {
 
   link(caller: Caller, ino: Ino, parent: Ino, name: Name): Maybe<Entry | Errno> {
     if (parent === ROOT_INO && name === '.trash') return EPERM
+    const removals = this.openFiles.removalsOf(ino)
     const result = this.run('change', () => link(this.volume, caller, ino, parent, name, { sid: this.sid }), parent)
     return chain(result, entry => {
-      if (!isErrno(entry)) this.openFiles.named(ino)
+      if (!isErrno(entry)) this.openFiles.named(ino, removals)
       return entry
     })
   }

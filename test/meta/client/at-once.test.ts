@@ -57,6 +57,21 @@ async function end(v: SharedVolume, c: RemoteClient): Promise<void> {
 }
 
 describe('opening and removing at once', () => {
+  it('a file that lost all its names before the answer to a link came is let go by its last close', async () => {
+    const { v, c, file } = await scene()
+    await ok(c.meta.open(v.caller(), file, O_RDWR))
+    const held = hold(c.engine, 'commit', 'onReply')
+    const linking = c.meta.link(v.caller(), file, ROOT_INO, 'g')
+    await held.reached
+    await ok(c.meta.unlink(v.caller(), ROOT_INO, 'f'))
+    await ok(c.meta.unlink(v.caller(), ROOT_INO, 'g'))
+    held.letGo()
+    await ok(linking)
+    await ok(c.meta.getattr(file))
+    await c.meta.close(file)
+    await end(v, c)
+  })
+
   it('an open that comes while the last name is being removed waits, and finds nothing', async () => {
     const { v, c, file } = await scene()
     const held = hold(c.engine, 'commit')
