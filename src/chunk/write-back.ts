@@ -230,13 +230,14 @@ export class WriteBack implements BlockSink {
   #work(): void {
     clearTimeout(this.#timer)
     if (this.#closed || this.#o.readOnly || this.#queue.isEmpty) return
+    const nowMs = this.#nowMs // one moment for all: what comes due while we look must not be taken for held up
     while (this.#mayUpload) {
-      const staged = this.#queue.take(this.#nowMs)
+      const staged = this.#queue.take(nowMs)
       if (staged === undefined) break
       this.#run(staged, () => this.#uploadFromDisk(staged))
     }
     // What is due is held up by the hours, or by running uploads: then the end of one of them leads here.
-    const dueInMs = this.#queue.nextDueMs - this.#nowMs
+    const dueInMs = this.#queue.nextDueMs - nowMs
     const waitMs = dueInMs > 0 ? Math.max(SHORTEST_WAIT_MS, Math.min(dueInMs, LONGEST_WAIT_MS)) : LONGEST_WAIT_MS
     this.#timer = setTimeout(() => this.#work(), waitMs).unref()
   }

@@ -37,9 +37,13 @@ after(() => fs.rm(dir, { recursive: true }))
 /** The machine's clock, which can be set forward. */
 class SetClock extends SystemClock {
   aheadMs = 0
+  /** so many looks at it tell what it was two seconds ago */
+  lateLooks = 0
   override now(): Time {
     const { sec, nsec } = super.now()
-    return { sec: sec + Math.floor(this.aheadMs / 1000), nsec }
+    const late = this.lateLooks > 0 ? 1 : 0
+    this.lateLooks -= late
+    return { sec: sec + Math.floor(this.aheadMs / 1000) - 2 * late, nsec }
   }
 }
 
@@ -387,6 +391,18 @@ describe('the staging directory after a crash', () => {
 })
 
 describe('uploads of staged blocks', () => {
+  it('is uploaded in time where it comes due while the clock is being looked at', async () => {
+    const trial = await open({ name: 'just due', writeback: { uploadDelayMs: 150 } })
+    await writeSlice(trial.chunks, 1, pattern(1000))
+    await sleep(75) // whoever looks at the clock after a write has done so
+    // At the end of the delay: not due yet at two looks, long due at the next.
+    trial.clock.aheadMs = 1000
+    trial.clock.lateLooks = 2
+    await eventually(() => puts(trial).length > 0, 'it is uploaded', 5000)
+    assert.equal(trial.clock.lateLooks, 0)
+    await trial.chunks.close()
+  })
+
   it('are in the order of staging', async () => {
     const trial = await open({ name: 'order', writeback: { uploadDelayMs: 100 }, options: { maxUploads: 1 } })
     for (let id = 5; id >= 1; id--) await writeSlice(trial.chunks, id, pattern(10))
