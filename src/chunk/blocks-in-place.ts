@@ -88,27 +88,21 @@ export class BlocksInPlace implements SecondLevel {
     const files = this.#filesFor(block)
     if (files === null) return caches.readNow(block, off, len)
     const startedMs = clock.monotonicMs()
-    const key = blockKey(block.id, block.index)
     try {
-      const file = this.#open.now(key, () => files.pathOf(this.#keyOf(block)), block.length)
-      const bytes = file?.isExact ? file.readNow(off, len, 'none') : null
+      const bytes = this.#fileNow(files, block)?.readNow(off, len, 'none') ?? null
       if (bytes !== null) {
         counters.readSeconds.observe((clock.monotonicMs() - startedMs) / 1000)
         return bytes
       }
     } catch {
-      this.#open.forget(key)
+      this.#open.forget(blockKey(block.id, block.index))
     }
     return caches.readNow(block, off, len)
   }
 
   isAtHand(block: Block): boolean {
     const files = this.#filesFor(block)
-    if (files !== null) {
-      const key = blockKey(block.id, block.index)
-      const file = this.#open.now(key, () => files.pathOf(this.#keyOf(block)), block.length)
-      if (file?.isExact && file.isAtHand()) return true
-    }
+    if (files !== null && this.#fileNow(files, block)?.isAtHand()) return true
     return this.#o.caches.isAtHand(block)
   }
 
@@ -116,7 +110,7 @@ export class BlocksInPlace implements SecondLevel {
   async openAhead(block: Block): Promise<boolean> {
     const files = this.#filesFor(block)
     if (files === null) return false
-    const path = files.pathOf(this.#keyOf(block))
+    const path = this.#pathOf(files, block)
     const look = async (file: CacheFile): Promise<boolean> => file.isExact && file.isAtHand()
     try {
       return await this.#patience.run(() => this.#open.read(blockKey(block.id, block.index), path, block.length, look))
@@ -149,7 +143,7 @@ export class BlocksInPlace implements SecondLevel {
   async find(block: Block): Promise<string | null> {
     const files = this.#usedFiles
     if (files !== null) {
-      const path = files.pathOf(this.#keyOf(block))
+      const path = this.#pathOf(files, block)
       const size = await call<fs.Stats>(done => fs.stat(path, done)).then(
         stat => stat.size,
         () => null,
@@ -169,7 +163,7 @@ export class BlocksInPlace implements SecondLevel {
     const { clock, counters, caches } = this.#o
     const startedMs = clock.monotonicMs()
     const key = blockKey(block.id, block.index)
-    const path = files.pathOf(this.#keyOf(block))
+    const path = this.#pathOf(files, block)
     try {
       const bytes = await this.#patience.run(() =>
         this.#open.read(key, path, block.length, file => file.read(off, len, 'none')),
@@ -210,8 +204,15 @@ export class BlocksInPlace implements SecondLevel {
     }
   }
 
-  #keyOf(block: Block): string {
-    return objectKey(block, this.#o.hashPrefix)
+  /** The object's file, if it is open or can be opened without waiting, and is known to be as long as the block. */
+  #fileNow(files: ObjectFiles, block: Block): CacheFile | null {
+    const key = blockKey(block.id, block.index)
+    const file = this.#open.now(key, () => this.#pathOf(files, block), block.length)
+    return file?.isExact ? file : null
+  }
+
+  #pathOf(files: ObjectFiles, block: Block): string {
+    return files.pathOf(objectKey(block, this.#o.hashPrefix))
   }
 }
 

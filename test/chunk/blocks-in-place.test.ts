@@ -112,6 +112,17 @@ async function settled(trial: Trial, name: SliceName): Promise<void> {
   }
   await eventually(isReadInPlace, 'it is read in place')
 }
+/** The kernel has nothing at hand while `work` runs. */
+async function whereTheKernelWaits(work: () => Promise<void>): Promise<void> {
+  const native = addon() as { readNow: unknown; openNow: unknown } | null
+  const before = native && { ...native }
+  if (native) Object.assign(native, { readNow: () => -11, openNow: () => -11 })
+  try {
+    await work()
+  } finally {
+    if (native) Object.assign(native, before)
+  }
+}
 const withoutAddon = addon() === null ? 'without the addon nothing is read at once' : false
 
 describe('a bucket on the disk of the cache', () => {
@@ -165,10 +176,7 @@ describe('a bucket on the disk of the cache', () => {
   })
 
   it('is read by the thread pool, in parts, where the kernel has to wait for the disk', async () => {
-    const native = addon() as { readNow: unknown; openNow: unknown } | null
-    const before = native && { ...native }
-    if (native) Object.assign(native, { readNow: () => -11, openNow: () => -11 })
-    try {
+    await whereTheKernelWaits(async () => {
       const bytes = pattern(BLOCK)
       const trial = await open({ prefetch: 0 })
       const name = await writeSlice(trial.chunks, slice, bytes)
@@ -189,16 +197,11 @@ describe('a bucket on the disk of the cache', () => {
       assert.deepEqual(bucket.gets, [`vol/chunks/0/0/${slice}_0_${BLOCK}`])
       await close(trial)
       assert.deepEqual(cachedFiles(), [])
-    } finally {
-      if (native) Object.assign(native, before)
-    }
+    })
   })
 
   it('is fetched after a small part had to be waited for, as many blocks at a time as prefetch says, and copied nowhere', async () => {
-    const native = addon() as { readNow: unknown; openNow: unknown } | null
-    const before = native && { ...native }
-    if (native) Object.assign(native, { readNow: () => -11, openNow: () => -11 })
-    try {
+    await whereTheKernelWaits(async () => {
       const bytes = pattern(BLOCK)
       const trial = await open({ prefetch: 1 })
       const name = await writeSlice(trial.chunks, slice, bytes)
@@ -212,9 +215,7 @@ describe('a bucket on the disk of the cache', () => {
       assert.deepEqual(bucket.gets, [`vol/chunks/0/0/${slice}_0_${BLOCK}`])
       await close(trial)
       assert.deepEqual(cachedFiles(), [])
-    } finally {
-      if (native) Object.assign(native, before)
-    }
+    })
   })
 
   it('is opened ahead where the kernel has the bytes and not the name, and then read at once', {
